@@ -1,0 +1,30 @@
+"""The table of environment ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+ENTRY_POINT = "ave_env.env:ActiveExplorationEnv"
+VECTOR_ENTRY_POINT = "ave_env.vector:ActiveExplorationVectorEnv"
+
+# What an id says that `Configuration` does not already default to; lists, because EnvSpec is JSON.
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
+    "AVE-Synthetic-v0": {"scenes": "synthetic"},
+    "AVE-SUN360-v0": {"scenes": "sun360"},
+    "AVE-ImageNet-v0": {"scenes": "imagenet", "image_size": [224, 224], "num_glimpses": 14},
+    "AVE-ImageFolder-v0": {"scenes": "imagefolder"},
+}
+
+
+def register_envs() -> None:
+    """Adds the ids to Gymnasium's registry; calling it again changes nothing."""
+    for env_id, kwargs in ENVIRONMENTS.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point=ENTRY_POINT,
+                vector_entry_point=VECTOR_ENTRY_POINT,
+                kwargs=kwargs,
+            )

@@ -1,0 +1,61 @@
+"""Frames in, one animated picture out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def save_gif(
+    frames: Sequence[np.ndarray],
+    path: str | os.PathLike[str],
+    frames_per_second: float = 1.5,
+    *,
+    hold: float = 2.0,
+) -> None:
+    """Write an endless GIF; the file appears under its name only when it is whole.
+
+    Args:
+        frames: RGB frames of one size, each uint8 ``[H, W, 3]``.
+        path: File to write; an existing one is replaced.
+        frames_per_second: Speed of the animation.
+        hold: Seconds for which the last frame stays, before the animation starts again.
+
+    Raises:
+        ValueError: If there is no frame, the frames differ in shape, or the speed is not positive.
+    """
+    from PIL import Image
+
+    shapes = sorted({np.shape(frame) for frame in frames})
+    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][2] != 3:
+        raise ValueError(
+            f"{path}: expected at least one frame, all uint8 [H, W, 3] of one size; "
+            f"got {len(frames)} frame(s) of shapes {shapes}."
+        )
+    if not frames_per_second > 0:
+        raise ValueError(f"{path}: frames_per_second must be positive, got {frames_per_second}.")
+
+    # One palette for all frames: colours that change from frame to frame would flicker.
+    sample = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])[::2, ::2]
+    palette = Image.fromarray(sample).quantize(256, method=Image.Quantize.MEDIANCUT)
+    pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
+    durations = [round(1000 / frames_per_second)] * len(pictures)  # milliseconds
+    durations[-1] = max(durations[-1], round(1000 * hold))
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        pictures[0].save(
+            partial,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+            optimize=False,
+        )
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,249 @@
+"""One frame of an episode, panel by panel."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ave_env.rendering import ink
+from ave_env.rendering.layout import MAX_PREDICTIONS, ROW, Area, plan
+from ave_env.rendering.snapshot import Snapshot
+
+UNKNOWN: ink.Color = (150, 152, 156)  # what the agent has not seen, in the panel of what it knows
+DIMMED = 0.46  # brightness left to the parts of the scene that no glimpse has shown
+
+_MAX_PIPS = 16  # more glimpses than this: a bar in place of one mark per glimpse
+_UNITS = ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
+
+
+def draw(snapshot: Snapshot) -> np.ndarray:
+    """Draw one moment of an episode.
+
+    The scene is dimmed where no glimpse has been, and the glimpses are numbered in their order;
+    beside it stand what the agent knows and, where ``snapshot`` has them, its reconstruction,
+    its entropy map, its prediction and the compute spent.
+
+    Args:
+        snapshot: What to show.
+
+    Returns:
+        RGB frame, uint8 ``[H', W', 3]`` with even H' and W', of one size throughout an episode.
+    """
+    pictures: list[Callable[[np.ndarray, Area, Snapshot], None]] = [_draw_scene, _draw_known]
+    if snapshot.reconstruction is not None:
+        pictures.append(_draw_reconstruction)
+    if snapshot.entropy is not None:
+        pictures.append(_draw_entropy)
+    lines = min(len(snapshot.class_names), MAX_PREDICTIONS)
+    layout = plan(
+        (snapshot.scene.shape[0], snapshot.scene.shape[1]),
+        num_pictures=len(pictures),
+        num_predictions=0 if snapshot.probabilities is None else lines,
+        metered=snapshot.flops_total is not None,
+    )
+    canvas = ink.blank(layout.height, layout.width)
+    _draw_header(canvas, layout.header, snapshot)
+    for draw_picture, area in zip(pictures, layout.pictures, strict=True):
+        draw_picture(canvas, area, snapshot)
+    if layout.predictions:
+        _draw_predictions(canvas, layout.predictions, snapshot)
+    if layout.meter:
+        _draw_meter(canvas, layout.meter, snapshot)
+    return canvas
+
+
+def _draw_header(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    """Write the true class and the source at the left, the progress at the right."""
+    first, second = area.y + 9, area.y + 36
+    step, budget = len(snapshot.boxes), snapshot.num_glimpses
+    reserved = ink.write(
+        canvas, f"glimpse {step} of {budget}", area.right, first, size=16, bold=True, align="right"
+    )
+    if snapshot.reward is not None:
+        reward = f"reward {snapshot.reward:+.3f}".replace("-", "−")
+        ink.write(
+            canvas, reward, area.right - reserved - 18, first, color=ink.MUTED, align="right"
+        )
+        reserved += 130
+    if budget <= _MAX_PIPS:
+        for index in range(budget):
+            color = ink.INK if index < step - 1 else ink.AMBER if index < step else ink.TRACK
+            ink.disc(canvas, area.right - 6 - 16 * (budget - 1 - index), second, 5, color)
+    else:
+        ink.block(canvas, area.right - 200, second - 4, 200, 8, ink.TRACK)
+        ink.block(canvas, area.right - 200, second - 4, 200 * step / budget, 8, ink.INK)
+    room = area.width - reserved - 24
+    name = snapshot.class_names[snapshot.label]
+    used = ink.write(canvas, "true class", area.x, first, size=16, color=ink.MUTED) + 9
+    ink.write(
+        canvas, name, area.x + used, first, size=16, bold=True, color=ink.GREEN, width=room - used
+    )
+    ink.write(canvas, snapshot.title, area.x, second, color=ink.MUTED, width=area.width - 270)
+
+
+def _draw_scene(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    import cv2
+
+    _caption(canvas, area, "scene and glimpses")
+    scene = _resized(snapshot.scene, area)
+    view = _view(canvas, area)
+    grey = cv2.cvtColor(cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    view[:] = cv2.addWeighted(scene, DIMMED / 2, grey, DIMMED / 2, 0)
+    _paste_seen(view, scene, snapshot.visited)
+
+    height, width = snapshot.scene.shape[:2]
+    scale = np.array([area.height / height, area.width / width] * 2)
+    corners = np.rint(snapshot.boxes * scale).astype(int)
+    radius = float(np.clip(0.13 * (corners[:, 2] - corners[:, 0]).min(initial=area.height), 6, 12))
+    newest = len(corners) - 1
+    for index, (y0, x0, y1, x1) in enumerate(corners.tolist()):
+        color, thickness = (ink.AMBER, 3) if index == newest else (ink.PAPER, 2)
+        for shift in (0, area.width) if x1 > area.width else (0,):  # the part across the seam
+            box = (y0, x0 - shift, y1, x1 - shift)
+            ink.frame(view, (box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), ink.INK, 1)
+            ink.frame(view, box, color, thickness)
+    for index, (y0, x0, _, _) in enumerate(corners.tolist()):
+        x, y = x0 + radius + 4, y0 + radius + 4
+        ink.disc(view, x, y, radius + 1, ink.INK)
+        ink.disc(view, x, y, radius, ink.AMBER if index == newest else ink.PAPER)
+        ink.write(view, str(index + 1), x, y, size=round(radius * 1.15), bold=True, align="center")
+
+
+def _draw_known(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    _caption(canvas, area, "known", f"{np.mean(snapshot.visited > 0):.0%} seen")
+    view = _view(canvas, area)
+    view[:] = UNKNOWN
+    _paste_seen(view, _resized(snapshot.scene, area), snapshot.visited)
+
+
+def _draw_reconstruction(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    assert snapshot.reconstruction is not None
+    _caption(
+        canvas,
+        area,
+        "reconstruction",
+        "" if snapshot.rmse is None else f"RMSE {snapshot.rmse:.1f}",
+    )
+    _view(canvas, area)[:] = _resized(snapshot.reconstruction, area)
+
+
+def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    """Show the map from 0 (dark) to its own maximum (bright)."""
+    import cv2
+
+    assert snapshot.entropy is not None
+    peak = float(snapshot.entropy.max())
+    _caption(canvas, area, "entropy", f"max {peak:.1f} bit")
+    levels = np.clip(snapshot.entropy / max(peak, 1e-9) * 255, 0, 255).astype(np.uint8)
+    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+    _view(canvas, area)[:] = cv2.resize(
+        colors, (area.width, area.height), interpolation=cv2.INTER_NEAREST
+    )
+
+
+def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    """Show the likeliest classes as bars; the true one always has a line, with its rank."""
+    assert snapshot.probabilities is not None
+    _caption(canvas, area, "prediction")
+    if not snapshot.trained_head:
+        middle = area.y + min(area.height, 60) / 2
+        ink.write(canvas, "untrained head", area.x, middle - 10, size=16, bold=True)
+        note = "Not trained on these classes: it predicts nothing yet."
+        ink.write(canvas, note, area.x, middle + 14, size=12, color=ink.MUTED, width=area.width)
+        return
+    order = np.argsort(-snapshot.probabilities, kind="stable")
+    ranks = list(range(area.height // ROW))
+    true_rank = int(np.flatnonzero(order == snapshot.label)[0])
+    if true_rank not in ranks:
+        ranks[-1] = true_rank
+    rank_width, percent_width = 34, 54
+    bar_width = round(0.38 * (area.width - rank_width - percent_width))
+    bar_left = area.right - percent_width - bar_width
+    for line, rank in enumerate(ranks):
+        y = area.y + (line + 0.5) * ROW
+        index = int(order[rank])
+        true, probability = index == snapshot.label, float(snapshot.probabilities[index])
+        color = ink.GREEN if true else ink.INK
+        left = area.x + rank_width
+        ink.write(canvas, str(rank + 1), left - 10, y, size=12, color=ink.MUTED, align="right")
+        ink.write(
+            canvas,
+            snapshot.class_names[index],
+            left,
+            y,
+            bold=true,
+            color=color,
+            width=bar_left - left - 12,
+        )
+        ink.block(canvas, bar_left, y - 7, bar_width, 14, ink.TRACK)
+        bar_color = ink.GREEN if true else ink.BLUE
+        ink.block(canvas, bar_left, y - 7, bar_width * probability, 14, bar_color)
+        ink.write(canvas, f"{probability:.1%}", area.right, y, size=12, align="right")
+
+
+def _draw_meter(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    """Compare the cost so far with that of encoding everything again; amber: the last step."""
+    assert snapshot.flops_total is not None
+    total, alternative = snapshot.flops_total, snapshot.flops_without_recycling
+    highest = max(total, alternative)
+    limit = max(snapshot.flops_limit or _round_up(highest), highest)
+    divisor, unit = next((u for u in _UNITS if limit >= u[0] / 10), _UNITS[-1])
+    older = total - snapshot.flops_step
+
+    _caption(canvas, area, "compute", "one multiply-accumulate = 1 MAC")
+    bars = (
+        ("with recycling", total, ((total, ink.AMBER), (older, ink.BLUE))),
+        ("encoding all again", alternative, ((alternative, ink.MUTED),)),
+    )
+    for line, (name, cost, fills) in enumerate(bars):
+        y = area.y + 46 * line
+        amount = f"{cost / divisor:.3f} {unit}"
+        ink.write(canvas, name, area.x, y + 13)
+        ink.write(canvas, amount, area.right, y + 13, bold=True, align="right")
+        for fill, color in ((limit, ink.TRACK), *fills):
+            ink.block(canvas, area.x, y + 25, area.width * fill / limit, 14, color)
+    y = area.bottom - 14
+    ink.disc(canvas, area.x + 5, y, 4.5, ink.AMBER)
+    amount = f"newest glimpse {snapshot.flops_step / divisor:.3f} {unit}"
+    ink.write(canvas, amount, area.x + 16, y, size=12, color=ink.MUTED)
+    if alternative:
+        saved = f"{1 - total / alternative:.0%} saved"
+        ink.write(canvas, saved, area.right, y, bold=True, align="right")
+
+
+def _caption(canvas: np.ndarray, area: Area, name: str, note: str = "") -> None:
+    """Name a panel, with a note at the right where there is room for the whole of it."""
+    y = area.y - 11
+    used = ink.write(canvas, name, area.x, y, size=12, width=area.width)
+    if ink.shorten(note, 12, False, area.width - used - 10) == note:
+        ink.write(canvas, note, area.right, y, size=12, color=ink.MUTED, align="right")
+
+
+def _view(canvas: np.ndarray, area: Area) -> np.ndarray:
+    return canvas[area.y : area.bottom, area.x : area.right]
+
+
+def _resized(picture: np.ndarray, area: Area) -> np.ndarray:
+    """Scale a picture to an area, smoothly."""
+    import cv2
+
+    shrinks = area.height < picture.shape[0]
+    return cv2.resize(
+        picture,
+        (area.width, area.height),
+        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
+    )
+
+
+def _paste_seen(view: np.ndarray, scene: np.ndarray, visited: np.ndarray) -> None:
+    """Copy the visited patches of ``scene`` into ``view``, both as large as the area."""
+    import cv2
+
+    size = (view.shape[1], view.shape[0])
+    seen = cv2.resize((visited > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    cv2.copyTo(scene, seen, view)
+
+
+def _round_up(cost: int) -> float:
+    """Round up to 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(max(cost, 1)))
+    return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= cost))

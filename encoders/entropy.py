@@ -1,0 +1,34 @@
+"""Attention-map entropy: where a decoder does not know what to look at.
+
+Source: Pardyl et al., "Active Visual Exploration Based on Attention-Map Entropy", IJCAI 2023,
+section 3.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def attention_entropy(
+    attention: Tensor, known: Tensor, *, num_prefix_tokens: int = 1, renormalise: bool = False
+) -> Tensor:
+    """Entropy of each unknown patch's attention over all patches, in bits, summed over heads.
+
+    The class token's row and column are dropped. As published the remaining rows are not
+    renormalised, so that a row attending mostly to the class token counts as certain.
+
+    Args:
+        attention: softmax attention `[B, heads, P+G, P+G]`.
+        known: bool `[B, G]`, patches already seen; their entropy is 0.
+        num_prefix_tokens: P, rows and columns to drop.
+        renormalise: Make each remaining row sum to one first.
+
+    Returns:
+        `[B, G]`, at least float32.
+    """
+    rows = attention[..., num_prefix_tokens:, num_prefix_tokens:]
+    if renormalise:
+        rows = rows / rows.sum(-1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    bits = torch.special.entr(rows).sum(dim=(1, 3)) / torch.log(rows.new_tensor(2.0))
+    return bits.masked_fill(known, 0.0)

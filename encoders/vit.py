@@ -1,0 +1,189 @@
+"""A timm Vision Transformer taken apart: embed chosen patches, run some blocks, pool, classify."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
+from torch import Tensor, nn
+
+
+class PatchVit(nn.Module):
+    """A plain timm `VisionTransformer` that can be fed any set of patches, block by block.
+
+    Prefix tokens are whatever stands before the patches in the model: class token, distillation
+    token, registers. They travel together.
+
+    Args:
+        vit: The model; its weights are used as they are.
+
+    Raises:
+        ValueError: The model has parts whose behaviour on a subset of patches is not known here.
+    """
+
+    def __init__(self, vit: VisionTransformer) -> None:
+        super().__init__()
+        _refuse_unknown_parts(vit)
+        self.vit = vit
+        self.depth = len(vit.blocks)
+        self.width: int = vit.embed_dim
+        self.num_prefix_tokens: int = vit.num_prefix_tokens
+        self.patch_size: int = vit.patch_embed.patch_size[0]
+        self.grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
+        self.pools_patches: bool = vit.global_pool == "avg"
+
+    def embed_patches(self, patches: Tensor, patch_ids: Tensor) -> Tensor:
+        """Projects patches and adds the position rows of their ids.
+
+        Args:
+            patches: float `[B, n, 3, p, p]`, normalised.
+            patch_ids: int64 `[B, n]`, row-major; entries of -1 get row 0 and must be masked later.
+
+        Returns:
+            `[B, n, D]`.
+        """
+        vit = self.vit
+        projection = vit.patch_embed.proj
+        # The convolution's stride is its kernel size, so on single patches it is a linear layer.
+        tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
+        tokens = vit.patch_embed.norm(tokens)
+        if vit.pos_embed is not None:
+            tokens = tokens + self._patch_positions()[patch_ids.clamp(min=0)]
+        return vit.norm_pre(vit.pos_drop(tokens))
+
+    def embed_prefix(self, batch_size: int) -> Tensor:
+        """Returns the prefix tokens with their position rows, `[B, P, D]`."""
+        vit = self.vit
+        tokens = [
+            token
+            for name in ("cls_token", "dist_token", "reg_token")
+            if (token := getattr(vit, name, None)) is not None
+        ]
+        if not tokens:
+            return vit.patch_embed.proj.weight.new_zeros(batch_size, 0, self.width)
+        prefix = torch.cat(tokens, dim=1)
+        if vit.pos_embed is not None and not vit.no_embed_class:
+            prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
+        return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
+
+    def run_blocks(self, tokens: Tensor, start: int, stop: int, mask: Tensor | None) -> Tensor:
+        """Runs blocks `start..stop-1` on tokens `[B, n, D]`.
+
+        Args:
+            tokens: Prefix and patch tokens.
+            start: First block.
+            stop: One past the last block.
+            mask: bool `[B, n]`, False for padding that nobody may attend to; None = no padding.
+        """
+        if tokens.shape[1] == 0:
+            return tokens
+        attention_mask = None if mask is None else mask[:, None, None, :]
+        for block in self.vit.blocks[start:stop]:
+            tokens = block(tokens, attn_mask=attention_mask)
+        return tokens
+
+    def pool(self, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Final norm and pooling.
+
+        Args:
+            tokens: `[B, P+N, D]` after the last block.
+            mask: bool `[B, P+N]` as in `run_blocks`.
+
+        Returns:
+            The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
+            with the distillation token of a distilled DeiT), or the mean of the patch tokens where
+            the model pools so.
+        """
+        tokens = self.vit.norm(tokens)
+        if self.pools_patches:
+            first = 0 if self.vit.pool_include_prefix else self.num_prefix_tokens
+            kept = tokens[:, first:]
+            if mask is None:
+                pooled = kept.sum(1) / max(kept.shape[1], 1)
+            else:
+                weights = mask[:, first:, None].to(kept.dtype)
+                pooled = (kept * weights).sum(1) / weights.sum(1).clamp(min=1)
+            return tokens, self.vit.fc_norm(pooled)
+        if isinstance(self.vit, VisionTransformerDistilled):
+            return tokens, tokens[:, :2].mean(1)
+        return tokens, self.vit.fc_norm(tokens[:, 0])
+
+    def classify(self, tokens: Tensor, latent: Tensor) -> Tensor:
+        """Class logits `[B, C]` from what `pool` returned."""
+        if isinstance(self.vit, VisionTransformerDistilled):
+            return self.vit.forward_head(tokens)
+        return self.vit.head(self.vit.head_drop(latent))
+
+    def _patch_positions(self) -> Tensor:
+        first = 0 if self.vit.no_embed_class else self.num_prefix_tokens
+        return self.vit.pos_embed[0, first:]
+
+
+def run_block_with_attention(
+    block: Block, tokens: Tensor, *, attention_only: bool = False
+) -> tuple[Tensor | None, Tensor]:
+    """Runs one block and hands out its softmax attention.
+
+    Args:
+        block: A timm pre-norm block.
+        tokens: `[B, n, D]`.
+        attention_only: Stop at the attention: no values, no MLP.
+
+    Returns:
+        The block's output `[B, n, D]` (None with `attention_only`) and the attention
+        `[B, heads, n, n]`, in at least float32.
+    """
+    attention_layer = block.attn
+    batch, count, width = tokens.shape
+    parts = 2 if attention_only else 3
+    projection = attention_layer.qkv
+    bias = None if projection.bias is None else projection.bias[: parts * width]
+    projected = F.linear(block.norm1(tokens), projection.weight[: parts * width], bias)
+    projected = projected.view(batch, count, parts, attention_layer.num_heads, -1)
+    query, key, *value = projected.permute(2, 0, 3, 1, 4).unbind(0)
+    query, key = attention_layer.q_norm(query), attention_layer.k_norm(key)
+    scores = (query * attention_layer.scale) @ key.transpose(-2, -1)
+    if scores.dtype in (torch.bfloat16, torch.float16):
+        scores = scores.float()
+    attention = scores.softmax(dim=-1)
+    if attention_only:
+        return None, attention
+    mixed = (attention.to(value[0].dtype) @ value[0]).transpose(1, 2).reshape(batch, count, width)
+    tokens = tokens + block.drop_path1(block.ls1(attention_layer.proj(mixed)))
+    return tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens)))), attention
+
+
+def set_fused_attention(module: nn.Module, enabled: bool) -> None:
+    """Chooses between fused and explicit attention in every timm attention layer of `module`.
+
+    The explicit form is faster to train on CPUs, whose fused backward pass is slow, and the only
+    one that `torch.utils.flop_counter` counts on every build.
+    """
+    for child in module.modules():
+        if isinstance(child, Attention):
+            child.fused_attn = enabled
+
+
+def _refuse_unknown_parts(vit: VisionTransformer) -> None:
+    if not isinstance(vit, VisionTransformer):
+        raise ValueError(
+            f"{type(vit).__name__} is not a plain timm VisionTransformer; "
+            "choose one, e.g. 'deit_small_patch16_224'"
+        )
+    refused = None
+    if vit.global_pool not in ("token", "avg"):
+        refused = f"global_pool={vit.global_pool!r} (expected 'token' or 'avg')"
+    elif vit.patch_embed.patch_size[0] != vit.patch_embed.patch_size[1]:
+        refused = f"patches of {vit.patch_embed.patch_size} pixels (expected squares)"
+    elif type(vit.patch_embed.proj) is not nn.Conv2d:
+        refused = f"a {type(vit.patch_embed.proj).__name__} patch embedding (expected Conv2d)"
+    else:
+        for block in vit.blocks:
+            if type(block) is not Block or type(block.attn) is not Attention:
+                refused = f"{type(block).__name__} blocks with {type(block.attn).__name__}"
+    if refused:
+        raise ValueError(
+            f"this Vision Transformer has {refused}, which cannot be split into an extractor and "
+            "an aggregator here"
+        )
