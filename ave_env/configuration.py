@@ -9,15 +9,15 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ave_env.scenes.base import Scenes
+from ave_env.scenes import Scenes, open_scenes
 from ave_env.sensors import GridSensor
+from ave_env.tasks import TASKS
 
 if TYPE_CHECKING:
     from encoders import GlimpseEncoder
 
 SPLITS = ("train", "val", "test")
 OVERLAPS = ("dedup", "keep")
-TASKS = ("classification", "reconstruction")
 PRECISIONS = ("float32", "auto")
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
@@ -59,7 +59,7 @@ class Configuration:
     data_root: str | os.PathLike[str] | None = None
     list_file: str | os.PathLike[str] | None = None
     seed: int = 0
-    cache_bytes: int = 2**28
+    cache_bytes: int = 0
 
     image_size: tuple[int, int] = (128, 256)
     patch_size: int = 16
@@ -96,7 +96,7 @@ class Configuration:
         for name, choices in (
             ("split", SPLITS),
             ("overlap", OVERLAPS),
-            ("task", TASKS),
+            ("task", tuple(TASKS)),
             ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in choices:
@@ -123,6 +123,29 @@ class Configuration:
     def sensor(self) -> GridSensor:
         """The sensor these values describe."""
         return GridSensor(self.image_size, self.patch_size, self.glimpse_size, self.wrap_azimuth)
+
+    def open_scenes(self) -> Scenes:
+        """Opens the scenes these values describe.
+
+        Raises:
+            ValueError: Scenes already opened that are of another size.
+        """
+        if not isinstance(self.scenes, Scenes):
+            return open_scenes(
+                self.scenes,
+                split=self.split,
+                data_root=self.data_root,
+                image_size=self.image_size,
+                list_file=self.list_file,
+                seed=self.seed,
+                cache_bytes=self.cache_bytes,
+            )
+        if tuple(self.scenes.image_size) != self.image_size:
+            raise ValueError(
+                f"the scenes have image_size={self.scenes.image_size}, the environment has "
+                f"image_size={self.image_size}; make them equal"
+            )
+        return self.scenes
 
 
 def _integer(name: str, value: Any, lowest: int) -> int:

@@ -148,7 +148,13 @@ class GridSensor:
         # Every window of every image as a view, so that one indexing copies the chosen ones: a
         # window's line of pixels is contiguous, and NumPy moves it as one piece.
         windows = np.ndarray(
-            (count, (height - side) // patch + 1, (width - side) // patch + 1, side, side * channels),
+            (
+                count,
+                (height - side) // patch + 1,
+                (width - side) // patch + 1,
+                side,
+                side * channels,
+            ),
             images.dtype,
             buffer=images,
             strides=(image_stride, patch * row_stride, patch * column_stride, row_stride, 1),

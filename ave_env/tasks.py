@@ -72,19 +72,7 @@ class Reconstruction:
         return {"rmse": np.full(num_envs, -1.0) if score is None else -score}
 
 
-_TASKS: tuple[type[Task], ...] = (Classification, Reconstruction)
-
-
-def make_task(name: str) -> Task:
-    """Returns the task of that name.
-
-    Raises:
-        ValueError: No task is called so.
-    """
-    for task in _TASKS:
-        if task.name == name:
-            return task()
-    raise ValueError(f"no task {name!r}; expected one of {', '.join(t.name for t in _TASKS)}")
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Reconstruction)}
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -128,5 +116,7 @@ def paste_known(pixels: np.ndarray, images: np.ndarray, visited: np.ndarray) -> 
     by_patch = (count, rows, height // rows, columns, width // columns, channels)
     pasted = pixels.copy()
     scene, row, column = visited.nonzero()
-    pasted.reshape(by_patch)[scene, row, :, column] = images.reshape(by_patch)[scene, row, :, column]
+    pasted.reshape(by_patch)[scene, row, :, column] = images.reshape(by_patch)[
+        scene, row, :, column
+    ]
     return pasted

@@ -23,15 +23,16 @@ def save_gif(
         hold: Seconds for which the last frame stays, before the animation starts again.
 
     Raises:
-        ValueError: If there is no frame, the frames differ in shape, or the speed is not positive.
+        ValueError: If there is no frame, a frame is not uint8 RGB, the frames differ in size, or
+            the speed is not positive.
     """
     from PIL import Image
 
-    shapes = sorted({np.shape(frame) for frame in frames})
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][2] != 3:
+    kinds = sorted({(np.shape(frame), str(frame.dtype)) for frame in frames})
+    if len(kinds) != 1 or len(kinds[0][0]) != 3 or kinds[0][0][2] != 3 or kinds[0][1] != "uint8":
         raise ValueError(
-            f"{path}: expected at least one frame, all uint8 [H, W, 3] of one size; "
-            f"got {len(frames)} frame(s) of shapes {shapes}."
+            f"{path}: expected at least one frame, all uint8 [H, W, 3] and of one size; "
+            f"got {len(frames)} frames of shapes and types {kinds}."
         )
     if not frames_per_second > 0:
         raise ValueError(f"{path}: frames_per_second must be positive, got {frames_per_second}.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ave_env.rendering import ink
-from ave_env.rendering.layout import MAX_PREDICTIONS, ROW, Area, plan
+from ave_env.rendering.layout import MAX_PREDICTIONS, ROW, TALL_ROW, Area, plan
 from ave_env.rendering.snapshot import Snapshot
 
 UNKNOWN: ink.Color = (150, 152, 156)  # what the agent has not seen, in the panel of what it knows
@@ -55,23 +55,27 @@ def _draw_header(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     """Write the true class and the source at the left, the progress at the right."""
     first, second = area.y + 9, area.y + 36
     step, budget = len(snapshot.boxes), snapshot.num_glimpses
-    reserved = ink.write(
+    reserved = 18 + ink.write(
         canvas, f"glimpse {step} of {budget}", area.right, first, size=16, bold=True, align="right"
     )
-    if snapshot.reward is not None:
-        reward = f"reward {snapshot.reward:+.3f}".replace("-", "−")
-        ink.write(
-            canvas, reward, area.right - reserved - 18, first, color=ink.MUTED, align="right"
-        )
-        reserved += 130
+    for name, value, form in (
+        ("reward", snapshot.reward, "+.3f"),
+        ("RMSE", snapshot.rmse, ".1f"),
+    ):
+        if value is not None:
+            score = f"{name} {value:{form}}".replace("-", "\N{MINUS SIGN}")
+            right = area.right - reserved
+            reserved += 18 + ink.write(
+                canvas, score, right, first + 1, color=ink.MUTED, align="right"
+            )
     if budget <= _MAX_PIPS:
         for index in range(budget):
             color = ink.INK if index < step - 1 else ink.AMBER if index < step else ink.TRACK
-            ink.disc(canvas, area.right - 6 - 16 * (budget - 1 - index), second, 5, color)
+            ink.disc(canvas, area.right - 7 - 16 * (budget - 1 - index), second, 5, color)
     else:
         ink.block(canvas, area.right - 200, second - 4, 200, 8, ink.TRACK)
         ink.block(canvas, area.right - 200, second - 4, 200 * step / budget, 8, ink.INK)
-    room = area.width - reserved - 24
+    room = area.width - reserved - 6
     name = snapshot.class_names[snapshot.label]
     used = ink.write(canvas, "true class", area.x, first, size=16, color=ink.MUTED) + 9
     ink.write(
@@ -93,7 +97,7 @@ def _draw_scene(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     height, width = snapshot.scene.shape[:2]
     scale = np.array([area.height / height, area.width / width] * 2)
     corners = np.rint(snapshot.boxes * scale).astype(int)
-    radius = float(np.clip(0.13 * (corners[:, 2] - corners[:, 0]).min(initial=area.height), 6, 12))
+    radius = float(np.clip(0.13 * (corners[:, 2] - corners[:, 0]).min(initial=area.height), 7, 12))
     newest = len(corners) - 1
     for index, (y0, x0, y1, x1) in enumerate(corners.tolist()):
         color, thickness = (ink.AMBER, 3) if index == newest else (ink.PAPER, 2)
@@ -105,7 +109,7 @@ def _draw_scene(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
         x, y = x0 + radius + 4, y0 + radius + 4
         ink.disc(view, x, y, radius + 1, ink.INK)
         ink.disc(view, x, y, radius, ink.AMBER if index == newest else ink.PAPER)
-        ink.write(view, str(index + 1), x, y, size=round(radius * 1.15), bold=True, align="center")
+        ink.write(view, str(index + 1), x, y, size=round(radius * 1.2), bold=True, align="center")
 
 
 def _draw_known(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
@@ -117,12 +121,7 @@ def _draw_known(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
 
 def _draw_reconstruction(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     assert snapshot.reconstruction is not None
-    _caption(
-        canvas,
-        area,
-        "reconstruction",
-        "" if snapshot.rmse is None else f"RMSE {snapshot.rmse:.1f}",
-    )
+    _caption(canvas, area, "reconstruction")
     _view(canvas, area)[:] = _resized(snapshot.reconstruction, area)
 
 
@@ -147,36 +146,31 @@ def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> Non
     if not snapshot.trained_head:
         middle = area.y + min(area.height, 60) / 2
         ink.write(canvas, "untrained head", area.x, middle - 10, size=16, bold=True)
-        note = "Not trained on these classes: it predicts nothing yet."
+        note = "not trained on these classes: no prediction"
         ink.write(canvas, note, area.x, middle + 14, size=12, color=ink.MUTED, width=area.width)
         return
     order = np.argsort(-snapshot.probabilities, kind="stable")
-    ranks = list(range(area.height // ROW))
+    ranks = list(range(min(len(order), MAX_PREDICTIONS)))
     true_rank = int(np.flatnonzero(order == snapshot.label)[0])
     if true_rank not in ranks:
         ranks[-1] = true_rank
-    rank_width, percent_width = 34, 54
-    bar_width = round(0.38 * (area.width - rank_width - percent_width))
-    bar_left = area.right - percent_width - bar_width
+    tall = area.height >= TALL_ROW * len(ranks)
+    left, percent = area.x + 34, 54
+    bar_width = area.right - percent - left if tall else round(0.4 * (area.width - 34 - percent))
+    bar_left = area.right - percent - bar_width
+    room = area.right - left if tall else bar_left - left - 12
     for line, rank in enumerate(ranks):
-        y = area.y + (line + 0.5) * ROW
         index = int(order[rank])
         true, probability = index == snapshot.label, float(snapshot.probabilities[index])
+        name, y = snapshot.class_names[index], area.y + round(ROW * 0.5)
+        y += line * (TALL_ROW if tall else ROW)
         color = ink.GREEN if true else ink.INK
-        left = area.x + rank_width
         ink.write(canvas, str(rank + 1), left - 10, y, size=12, color=ink.MUTED, align="right")
-        ink.write(
-            canvas,
-            snapshot.class_names[index],
-            left,
-            y,
-            bold=true,
-            color=color,
-            width=bar_left - left - 12,
-        )
-        ink.block(canvas, bar_left, y - 7, bar_width, 14, ink.TRACK)
-        bar_color = ink.GREEN if true else ink.BLUE
-        ink.block(canvas, bar_left, y - 7, bar_width * probability, 14, bar_color)
+        ink.write(canvas, name, left, y, bold=true, color=color, width=room)
+        y += 17 if tall else 0
+        bar = ink.GREEN if true else ink.BLUE
+        for fill, color in ((1.0, ink.TRACK), (probability, bar)):
+            ink.block(canvas, bar_left, y - 6, bar_width * fill, 12, color)
         ink.write(canvas, f"{probability:.1%}", area.right, y, size=12, align="right")
 
 
@@ -187,6 +181,7 @@ def _draw_meter(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     highest = max(total, alternative)
     limit = max(snapshot.flops_limit or _round_up(highest), highest)
     divisor, unit = next((u for u in _UNITS if limit >= u[0] / 10), _UNITS[-1])
+    decimals = 3 if limit < 10 * divisor else 2 if limit < 100 * divisor else 1
     older = total - snapshot.flops_step
 
     _caption(canvas, area, "compute", "one multiply-accumulate = 1 MAC")
@@ -196,18 +191,18 @@ def _draw_meter(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     )
     for line, (name, cost, fills) in enumerate(bars):
         y = area.y + 46 * line
-        amount = f"{cost / divisor:.3f} {unit}"
+        amount = f"{cost / divisor:.{decimals}f} {unit}"
         ink.write(canvas, name, area.x, y + 13)
         ink.write(canvas, amount, area.right, y + 13, bold=True, align="right")
         for fill, color in ((limit, ink.TRACK), *fills):
             ink.block(canvas, area.x, y + 25, area.width * fill / limit, 14, color)
     y = area.bottom - 14
     ink.disc(canvas, area.x + 5, y, 4.5, ink.AMBER)
-    amount = f"newest glimpse {snapshot.flops_step / divisor:.3f} {unit}"
+    amount = f"newest glimpse {snapshot.flops_step / divisor:.{decimals}f} {unit}"
     ink.write(canvas, amount, area.x + 16, y, size=12, color=ink.MUTED)
     if alternative:
         saved = f"{1 - total / alternative:.0%} saved"
-        ink.write(canvas, saved, area.right, y, bold=True, align="right")
+        ink.write(canvas, saved, area.right, y, size=12, bold=True, align="right")
 
 
 def _caption(canvas: np.ndarray, area: Area, name: str, note: str = "") -> None:

@@ -52,6 +52,7 @@ def write(
     Returns:
         Width of what was written, in pixels.
     """
+    text = "".join(character if character.isprintable() else " " for character in text)
     if width is not None:
         text = shorten(text, size, bold, int(width))
     mask, middle = _stencil(text, size, bold)
@@ -125,8 +126,8 @@ def _blend(canvas: np.ndarray, mask: np.ndarray, left: int, top: int, color: Col
 
 
 @lru_cache(maxsize=4096)
-def _stencil(text: str, size: int, bold: bool) -> tuple[np.ndarray, float]:
-    """Render a line as a uint8 ``[h, w]`` mask, with the height of its capitals' middle in it."""
+def _stencil(text: str, size: int, bold: bool) -> tuple[np.ndarray, int]:
+    """Render a line as a uint8 ``[h, w]`` mask; also return the row at mid-height of capitals."""
     from PIL import Image, ImageDraw
 
     font = _font(size, bold)
@@ -134,7 +135,7 @@ def _stencil(text: str, size: int, bold: bool) -> tuple[np.ndarray, float]:
     extent = max(1, int(np.ceil(font.getlength(text))))
     image = Image.new("L", (extent, ascent + descent))
     ImageDraw.Draw(image).text((0, ascent), text, fill=255, font=font, anchor="ls")
-    return np.asarray(image), ascent + font.getbbox("H", anchor="ls")[1] / 2
+    return np.asarray(image), ascent + int(font.getbbox("H", anchor="ls")[1]) // 2
 
 
 @cache
@@ -149,4 +150,5 @@ def _font(size: int, bold: bool) -> "ImageFont.FreeTypeFont":
             "`pip install matplotlib`."
         )
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data/fonts/ttf" / name), size)
+    path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)

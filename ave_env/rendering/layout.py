@@ -8,7 +8,8 @@ MARGIN = 28  # between the edge of the frame and its contents
 GAP = 22  # between neighbours
 HEADER = 66
 CAPTION = 26  # line of text above a panel
-ROW = 25  # one line of a prediction
+ROW = 25  # one prediction, name and bar side by side
+TALL_ROW = 42  # one prediction, its name above the bar
 MAX_PREDICTIONS = 5
 METER = 125  # the compute panel, without its caption
 
@@ -72,13 +73,12 @@ def plan(
     pictures = _place_pictures(image_size[1] / image_size[0], num_pictures)
     width = max(picture.right for picture in pictures)
     height = max(picture.bottom for picture in pictures)
-    lines = num_predictions * ROW
     predictions = meter = None
     if width < 840 and (num_predictions or metered):  # a sidebar
         left, top = width + GAP + 6, CAPTION
         width = left + _SIDEBAR
         if num_predictions:
-            predictions = Area(left, top, _SIDEBAR, lines)
+            predictions = Area(left, top, _SIDEBAR, num_predictions * TALL_ROW)
             top = predictions.bottom + GAP + CAPTION
         if metered:
             top = max(top, height - METER)  # on one line with the foot of the pictures
@@ -86,7 +86,7 @@ def plan(
             top = meter.bottom
         height = max(height, top)
     elif num_predictions or metered:  # a row below the pictures
-        top = height + GAP + CAPTION
+        top, lines = height + GAP + CAPTION, num_predictions * ROW
         share = (width - 2 * GAP) // 2 if num_predictions and metered else width
         if num_predictions:
             predictions = Area(0, top, share, lines)
@@ -116,9 +116,7 @@ def _place_pictures(aspect: float, count: int) -> list[Area]:
             return [scene]
         width = (_MAX_WIDTH - GAP * (others - 1)) // others
         top = scene.bottom + GAP // 2 + CAPTION
-        row = [
-            Area(i * (width + GAP), top, width, _pixels(width / aspect)) for i in range(others)
-        ]
+        row = [Area(i * (width + GAP), top, width, _pixels(width / aspect)) for i in range(others)]
         return [scene, *row]
     if others <= 1 or aspect < 0.6:  # equals, side by side
         height = min(_MAX_EQUAL, (_MAX_WIDTH - GAP * others) / (count * aspect))

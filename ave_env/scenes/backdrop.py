@@ -165,13 +165,13 @@ def _materials(height: int, width: int, sky_rows: int) -> dict[str, np.ndarray]:
 
     shade = np.ones_like(u)
     stripes = np.sign(np.sin(2 * np.pi * u / 0.7)) * _smoothstep(0.02, 0.25, depression)
-    shade *= np.where(~(road | plaza | kerb | upright), 0.97 + 0.1 * stripes, 1)
+    shade *= np.where(~(road | plaza | kerb | upright), 0.97 + 0.06 * stripes, 1)
     ring = np.floor(radius / 0.125)
     tiles = np.mod(azimuth / (2 * np.pi) * 12 + 0.5 * ring, 1) < 0.07
-    shade *= np.where(plaza & (tiles | (np.mod(radius, 0.125) < 0.015)), 0.78, 1)
-    shade *= np.where(joints, 0.72, 1)
+    shade *= np.where(plaza & (tiles | (np.mod(radius, 0.125) < 0.015)), 0.88, 1)
+    shade *= np.where(joints, 0.85, 1)
     shade *= np.where(upright & (wall_height > _WALL_HEIGHT - 0.05), 1.15, 1)
-    shade *= np.where(hedge, 0.75 + 0.5 * value_noise(along * 7, wall_height * 22, 31), 1)
+    shade *= np.where(hedge, 0.85 + 0.3 * value_noise(along * 7, wall_height * 22, 31), 1)
     shade *= np.where(upright, 0.8 + 0.3 * wall_height / _WALL_HEIGHT, 1)
     # Contact shadow on the ground outside the walls.
     shade *= np.where(~upright & (np.abs(np.abs(u) - _WALL_DISTANCE) < 0.12), 0.8, 1)
@@ -196,6 +196,7 @@ def _ground(
         [np.clip(np.cos(azimuth - quarter * np.pi / 2), 0, None) ** 2 for quarter in range(4)], -1
     )
     ground = (weights / weights.sum(-1, keepdims=True)) @ np.asarray(palette.fields, float)
+    ground = ground.mean(-1, keepdims=True) * 0.4 + ground * 0.6
     ground = np.broadcast_to(ground, (*materials["shade"].shape, 3))
     for name in ("road", "stone", "hedge"):
         ground = _blend(ground, np.asarray(getattr(palette, name), float), materials[name])
@@ -273,5 +274,5 @@ def build_backdrop(image_size: tuple[int, int]) -> Backdrop:
         hills=_twice(hills, 2),
         hill_colour=_twice(np.stack([both_hills(p) for p in PALETTES]), 3),
         texture=_twice(np.stack(texture)[..., None], 2),
-        grain=_twice((grain * 4).reshape(height, width, 1), 1),
+        grain=_twice((grain * 3).reshape(height, width, 1), 1),
     )

@@ -4,6 +4,7 @@ Each drawing is made of a few shapes in a frame that spans [-1, 1] in x (to the 
 painted at several times the wanted size and averaged, so that edges are smooth at any size.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,10 +15,13 @@ _SUPERSAMPLE = 6
 _OUTLINE: Colour = (44, 40, 52)
 
 WHITE: Colour = (250, 248, 240)
-RED: Colour = (222, 52, 48)
-YELLOW: Colour = (255, 206, 40)
-ORANGE: Colour = (246, 134, 34)
-BLUE: Colour = (44, 110, 206)
+RED: Colour = (236, 36, 32)
+YELLOW: Colour = (255, 214, 30)
+ORANGE: Colour = (255, 122, 0)
+LIME: Colour = (140, 226, 30)
+VIOLET: Colour = (160, 36, 208)
+MAGENTA: Colour = (240, 20, 110)
+BLUE: Colour = (24, 84, 228)
 SKY_BLUE: Colour = (120, 200, 244)
 GREEN: Colour = (58, 132, 62)
 BROWN: Colour = (122, 82, 54)
@@ -103,8 +107,8 @@ def balloon(s: Sketch) -> None:
     )
     s.paint(envelope, RED)
     bulge = np.sqrt(np.clip(1 - ((s.y + 0.25) / 0.95) ** 2, 0.02, 1))
-    s.paint(envelope & (np.abs(s.x / bulge) < 0.16), WHITE)
-    s.paint(envelope & (np.abs(np.abs(s.x / bulge) - 0.5) < 0.12), WHITE)
+    s.paint(envelope & (np.abs(s.x / bulge) < 0.1), WHITE)
+    s.paint(envelope & (np.abs(np.abs(s.x / bulge) - 0.55) < 0.09), WHITE)
     s.paint(envelope & (np.abs(s.y + 0.12) < 0.09), YELLOW)
     s.shade(envelope & (s.x > 0.25 + 0.2 * s.y), 0.86)
     s.paint(s.line(-0.15, 0.58, -0.12, 0.8, 0.05) | s.line(0.15, 0.58, 0.12, 0.8, 0.05), DARK)
@@ -113,36 +117,34 @@ def balloon(s: Sketch) -> None:
 
 
 def kite(s: Sketch) -> None:
-    """Diamond kite in four colours with a tail of bows."""
+    """Diamond kite, lime and yellow, with a tail of bows."""
     diamond = s.polygon((0.1, -0.95), (0.75, -0.3), (-0.1, 0.5), (-0.55, -0.5))
-    s.paint(diamond, YELLOW)
+    s.paint(diamond, LIME)
     left = (s.x - 0.1) * 1.45 + (s.y + 0.95) * 0.2 < 0
     upper = s.y + 0.5 < (s.x + 0.55) * 0.154
-    s.paint(diamond & left & ~upper, GREEN)
-    s.paint(diamond & ~left & upper, BLUE)
+    s.paint(diamond & (left ^ upper), YELLOW)
     s.paint(s.line(0.1, -0.95, -0.1, 0.5, 0.05) & diamond, DARK)
     s.paint(s.line(-0.55, -0.5, 0.75, -0.3, 0.05) & diamond, DARK)
     tail = [(-0.1, 0.5), (0.1, 0.64), (-0.06, 0.8), (0.18, 0.94)]
-    for (x0, y0), (x1, y1) in zip(tail, tail[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(tail):
         s.paint(s.line(x0, y0, x1, y1, 0.06), DARK)
-    for (x, y), colour in zip(tail[1:], (YELLOW, BLUE, GREEN), strict=True):
+    for (x, y), colour in zip(tail[1:], (LIME, YELLOW, LIME), strict=True):
         s.paint(s.polygon((x - 0.2, y - 0.1), (x - 0.2, y + 0.1), (x, y)), colour)
         s.paint(s.polygon((x + 0.2, y - 0.1), (x + 0.2, y + 0.1), (x, y)), colour)
     s.outline()
 
 
 def airship(s: Sketch) -> None:
-    """Silver airship with a violet stripe, fins and a gondola."""
-    violet: Colour = (126, 66, 168)
+    """Violet airship with a white stripe, fins and a gondola."""
     fins = s.polygon((0.45, 0), (0.98, -0.62), (0.98, 0.62))
-    s.paint(fins, violet)
+    s.paint(fins, VIOLET)
     s.paint(s.polygon((-0.25, 0.3), (0.25, 0.3), (0.16, 0.68), (-0.16, 0.68)), DARK)
     s.paint(s.box(-0.12, 0.46, -0.02, 0.58) | s.box(0.03, 0.46, 0.13, 0.58), YELLOW)
     hull = s.ellipse(-0.08, 0, 0.88, 0.46)
-    s.paint(hull, (214, 218, 226))
+    s.paint(hull, VIOLET)
     s.shade(hull & (s.y > 0.16), 0.78)
-    s.paint(hull & (np.abs(s.y + 0.02) < 0.1), violet)
-    s.paint(s.ellipse(-0.3, -0.26, 0.36, 0.06), WHITE)
+    s.paint(hull & (np.abs(s.y + 0.02) < 0.09), WHITE)
+    s.paint(s.ellipse(-0.3, -0.26, 0.36, 0.06), (226, 150, 250))
     s.outline()
 
 
@@ -150,49 +152,49 @@ def lighthouse(s: Sketch) -> None:
     """White lighthouse with red bands, a lit lantern and a cottage."""
     s.paint(s.ellipse(0, 0.92, 0.9, 0.08), DARK, 0.35)
     s.paint(s.polygon((-0.75, 0.92), (-0.45, 0.7), (0.55, 0.7), (0.8, 0.92)), GREY)
-    tower = s.polygon((-0.42, 0.8), (-0.24, -0.5), (0.24, -0.5), (0.42, 0.8))
+    tower = s.polygon((-0.54, 0.8), (-0.32, -0.5), (0.32, -0.5), (0.54, 0.8))
     s.paint(tower, WHITE)
-    s.paint(tower & (np.mod(s.y + 0.5, 0.62) > 0.31), RED)
-    s.shade(tower & (s.x > 0.14), 0.84)
-    s.paint(s.box(-0.36, -0.56, 0.36, -0.46), DARK)
-    s.paint(s.box(-0.2, -0.8, 0.2, -0.56), (255, 236, 130))
+    s.paint(tower & (np.mod(s.y + 0.5, 0.52) < 0.32), RED)
+    s.shade(tower & (s.x > 0.2), 0.86)
+    s.paint(s.box(-0.42, -0.56, 0.42, -0.46), DARK)
+    s.paint(s.box(-0.24, -0.8, 0.24, -0.56), (255, 236, 130))
     s.paint(s.box(-0.03, -0.8, 0.03, -0.56), DARK)
-    s.paint(s.polygon((-0.28, -0.78), (0, -0.98), (0.28, -0.78)), RED)
+    s.paint(s.polygon((-0.34, -0.78), (0, -0.99), (0.34, -0.78)), RED)
     s.outline()
 
 
 def windmill(s: Sketch) -> None:
-    """Brown windmill with four large white sails."""
+    """Yellow windmill with four large white sails."""
     s.paint(s.ellipse(0, 0.92, 0.8, 0.08), DARK, 0.35)
-    body = s.polygon((-0.46, 0.92), (-0.26, -0.2), (0.26, -0.2), (0.46, 0.92))
-    s.paint(body, (150, 104, 66))
-    s.shade(body & (s.x > 0.08), 0.82)
-    s.paint(s.ellipse(0, -0.22, 0.3, 0.2), DARK)
+    body = s.polygon((-0.66, 0.92), (-0.4, -0.2), (0.4, -0.2), (0.66, 0.92))
+    s.paint(body, (255, 200, 0))
+    s.shade(body & (s.x > 0.14), 0.88)
+    s.paint(s.ellipse(0, -0.22, 0.4, 0.24), (255, 160, 0))
     s.paint(s.box(-0.1, 0.6, 0.12, 0.92), DARK)
-    s.paint(s.box(-0.08, 0.18, 0.08, 0.34), YELLOW)
+    s.paint(s.box(-0.08, 0.18, 0.08, 0.34), DARK)
     for angle in np.deg2rad([28, 118, 208, 298]):
         dx, dy = np.cos(angle), np.sin(angle)
         along = s.x * dx + (s.y + 0.22) * dy
         across = -s.x * dy + (s.y + 0.22) * dx
-        s.paint((along > 0.16) & (along < 0.92) & (across > -0.04) & (across < 0.24), WHITE)
+        s.paint((along > 0.16) & (along < 0.92) & (across > -0.04) & (across < 0.2), WHITE)
         s.paint((along > 0) & (along < 0.95) & (np.abs(across) < 0.05), DARK)
     s.paint(s.ellipse(0, -0.22, 0.1), RED)
     s.outline(1)
 
 
 def castle(s: Sketch) -> None:
-    """Grey castle with two round towers and blue roofs."""
+    """Blue castle with two round towers."""
     s.paint(s.ellipse(0, 0.92, 0.95, 0.08), DARK, 0.35)
     keep = s.box(-0.5, 0.1, 0.5, 0.92) | (s.box(-0.5, -0.06, 0.5, 0.1) & (np.mod(s.x, 0.26) < 0.14))
-    s.paint(keep, (172, 166, 168))
+    s.paint(keep, (64, 124, 250))
     s.shade(keep & (s.x > 0.1), 0.9)
     for x in (-0.62, 0.62):
-        s.paint(s.box(x - 0.25, -0.3, x + 0.25, 0.92), (192, 186, 184))
-        s.shade(s.box(x + 0.08, -0.3, x + 0.25, 0.92), 0.8)
-        s.paint(s.polygon((x - 0.34, -0.26), (x, -0.95), (x + 0.34, -0.26)), BLUE)
+        s.paint(s.box(x - 0.27, -0.3, x + 0.27, 0.92), (90, 148, 255))
+        s.shade(s.box(x + 0.08, -0.3, x + 0.27, 0.92), 0.84)
+        s.paint(s.polygon((x - 0.34, -0.26), (x, -0.95), (x + 0.34, -0.26)), (16, 44, 200))
         s.shade(s.polygon((x + 0.04, -0.26), (x, -0.95), (x + 0.34, -0.26)), 0.76)
         s.paint(s.box(x - 0.07, 0.0, x + 0.07, 0.26), DARK)
-    s.paint(s.box(-0.2, 0.5, 0.2, 0.92) | s.ellipse(0, 0.52, 0.2), DARK)
+    s.paint(s.box(-0.2, 0.5, 0.2, 0.92) | s.ellipse(0, 0.52, 0.2), (20, 30, 110))
     s.outline()
 
 
@@ -217,7 +219,7 @@ def fountain(s: Sketch) -> None:
 def tent(s: Sketch) -> None:
     """Orange ridge tent with a dark opening and a pennant."""
     s.paint(s.ellipse(0.05, 0.78, 0.98, 0.2), DARK, 0.3)
-    s.paint(s.polygon((-0.1, -0.62), (0.5, -0.5), (0.95, 0.66), (0.3, 0.84)), (206, 96, 22))
+    s.paint(s.polygon((-0.1, -0.62), (0.5, -0.5), (0.95, 0.66), (0.3, 0.84)), (222, 84, 0))
     front = s.polygon((-0.1, -0.62), (-0.9, 0.78), (0.42, 0.84))
     s.paint(front, ORANGE)
     s.paint(front & (np.mod(s.y + 0.1, 0.5) < 0.14), YELLOW)
@@ -228,19 +230,19 @@ def tent(s: Sketch) -> None:
 
 
 def picnic(s: Sketch) -> None:
-    """Red and white chequered blanket with a basket and a parasol."""
+    """Magenta and white chequered blanket with a basket and a parasol."""
     blanket = s.polygon((-0.62, -0.1), (0.7, -0.1), (0.96, 0.86), (-0.96, 0.86))
     s.paint(blanket, WHITE)
     depth = (s.y + 0.1) / 0.96
     across = s.x / (0.64 + 0.34 * depth)
     chequer = (np.floor(across * 3) + np.floor(depth * 4)) % 2 == 0
-    s.paint(blanket & chequer, (214, 40, 84))
+    s.paint(blanket & chequer, MAGENTA)
     s.paint(s.box(0.3, 0.16, 0.76, 0.5), BROWN)
     s.paint(s.ellipse(0.53, 0.16, 0.23, 0.08), (176, 128, 80))
     s.paint(s.line(-0.2, -0.8, -0.2, 0.36, 0.07), WHITE)
     parasol = s.ellipse(-0.2, -0.36, 0.72, 0.58) & (s.y < -0.34)
-    s.paint(parasol, (214, 40, 84))
-    s.paint(parasol & (np.abs(np.abs(s.x + 0.2) - 0.3) < 0.12), WHITE)
+    s.paint(parasol, MAGENTA)
+    s.paint(parasol & (np.abs(np.abs(s.x + 0.2) - 0.3) < 0.08), WHITE)
     s.outline()
 
 
@@ -280,9 +282,9 @@ def pine(s: Sketch) -> None:
 def cottage(s: Sketch) -> None:
     """A small house with a red-brown roof."""
     s.paint(s.ellipse(0, 0.86, 0.95, 0.1), DARK, 0.3)
-    s.paint(s.box(-0.72, -0.02, 0.72, 0.86), (236, 222, 196))
-    s.paint(s.polygon((-0.92, 0.04), (-0.5, -0.62), (0.5, -0.62), (0.92, 0.04)), (164, 82, 62))
-    s.paint(s.box(0.34, -0.9, 0.54, -0.4), (150, 92, 80))
+    s.paint(s.box(-0.72, -0.02, 0.72, 0.86), (214, 204, 186))
+    s.paint(s.polygon((-0.92, 0.04), (-0.5, -0.62), (0.5, -0.62), (0.92, 0.04)), (150, 112, 92))
+    s.paint(s.box(0.34, -0.9, 0.54, -0.4), (140, 112, 100))
     s.paint(s.box(-0.12, 0.3, 0.16, 0.86), BROWN)
     s.paint(s.box(-0.54, 0.24, -0.28, 0.52) | s.box(0.34, 0.24, 0.58, 0.52), SKY_BLUE)
 

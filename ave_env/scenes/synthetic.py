@@ -36,10 +36,10 @@ CLASS_NAMES = tuple(
 _REFERENCE_SIZE = (128, 256)
 _BAND_ROWS = (27.0, 59.0, 101.0)  # centres of the landmarks: sky, horizon, ground
 _JITTER = (3.0, 4.0)  # rows, columns
-_LANDMARK_HALF_SIZES = (11.0, 12.0, 13.0)
+_LANDMARK_HALF_SIZES = (12.0, 12.5, 13.0)
 _BYSTANDER_ROWS = ((8.0, 44.0), (62.0, 66.0), (76.0, 118.0))
 _BYSTANDER_SCALES = (0.8, 1.0, 1.25)
-_BYSTANDER_COUNTS = (10, 17)
+_BYSTANDER_COUNTS = (8, 14)
 _CLEARANCE = 17.0  # no bystander is centred closer to a landmark than this
 
 _DRAWS_PER_SCENE = 128

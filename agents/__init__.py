@@ -1,0 +1,1 @@
+"""Who chooses the next glimpse: fixed orders, attention-map entropy, PPO, an oracle."""

@@ -1,0 +1,137 @@
+"""Stable-Baselines3's `VecEnv` over the batched environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
+
+from ave_env.vector import ActiveExplorationVectorEnv
+
+
+class GlimpseVecEnv(VecEnv):
+    """The vector environment as SB3 expects it; the encoder still runs once per step for all rows.
+
+    Args:
+        env: With autoreset mode SAME_STEP, as SB3 works.
+        keys: Parts of the observation to hand on; None = all. What a policy does not look at need
+            not be stored in its rollout buffer.
+
+    Raises:
+        ValueError: Another autoreset mode, or a key that the observations lack.
+    """
+
+    def __init__(
+        self, env: ActiveExplorationVectorEnv, keys: Iterable[str] | None = None
+    ) -> None:
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"autoreset_mode is {env.autoreset_mode.name}; SB3 needs "
+                "make_vec(..., autoreset_mode='SAME_STEP')"
+            )
+        spaces = env.single_observation_space.spaces
+        self.keys = tuple(spaces if keys is None else keys)
+        if missing := [key for key in self.keys if key not in spaces]:
+            raise ValueError(f"observations have no {missing}; they have {list(spaces)}")
+        self.env = env
+        self._actions = np.zeros(env.num_envs, np.int64)
+        self._returns = np.zeros(env.num_envs)
+        self._lengths = np.zeros(env.num_envs, np.int64)
+        super().__init__(
+            env.num_envs,
+            gym.spaces.Dict({key: spaces[key] for key in self.keys}),
+            env.single_action_space,
+        )
+
+    def reset(self) -> dict[str, np.ndarray]:
+        """Begins an episode in every row; seeds and options set before are used once."""
+        seeds = None if all(seed is None for seed in self._seeds) else self._seeds
+        options = self._options[0] if any(self._options) else None
+        observation, _ = self.env.reset(seed=seeds, options=options)
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        return self._chosen(observation)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Remembers the actions for `step_wait`."""
+        self._actions = np.asarray(actions, np.int64)
+
+    def step_wait(
+        self,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Steps all rows; an ended row is reset and its info holds `terminal_observation`."""
+        observation, rewards, dones, _, information = self.env.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if dones.any():
+            self._describe_ended(infos, information, np.flatnonzero(dones))
+        return self._chosen(observation), rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The environment's attribute, once per row asked for."""
+        return [getattr(self.env, attr_name)] * len(self._rows(indices))
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether the environment has an attribute."""
+        return hasattr(self.env, attr_name)
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Sets an attribute of the one environment behind all rows."""
+        if len(self._rows(indices)) != self.num_envs:
+            raise ValueError(f"{attr_name!r} is shared by all rows and cannot be set for some")
+        setattr(self.env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Calls a method that returns one value per row, such as `action_masks`."""
+        values = getattr(self.env, method_name)(*args, **kwargs)
+        rows = self._rows(indices)
+        return [None if values is None else values[row] for row in rows]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Whether rows are wrapped: only by what stands in for SB3's Monitor, which is built in."""
+        from stable_baselines3.common.monitor import Monitor
+
+        return [issubclass(wrapper_class, Monitor)] * len(self._rows(indices))
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """One frame per row, uint8 `[H', W', 3]`."""
+        return self.env.render() or [None] * self.num_envs
+
+    def _describe_ended(
+        self, infos: list[dict[str, Any]], information: dict[str, Any], rows: np.ndarray
+    ) -> None:
+        final = information["final_info"]
+        last = information["final_obs"]
+        for row in rows:
+            infos[row] = {
+                "terminal_observation": {key: last[row][key] for key in self.keys},
+                "TimeLimit.truncated": False,
+                "episode": {"r": float(self._returns[row]), "l": int(self._lengths[row])},
+                "is_success": bool(final["is_success"][row]),
+                "flops_total": int(final["flops_total"][row]),
+                "coverage": float(final["coverage"][row]),
+            }
+        self._returns[rows] = 0
+        self._lengths[rows] = 0
+
+    def _chosen(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {key: observation[key] for key in self.keys}
+
+    def _rows(self, indices: VecEnvIndices) -> list[int]:
+        return list(self._get_indices(indices))

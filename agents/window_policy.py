@@ -1,0 +1,194 @@
+"""The actor and critic of PPO: a belief in space in, one logit per window out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import gymnasium as gym
+import torch
+import torch.nn.functional as F
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+# What the policy sees of an observation: the belief in space, and what is said of the whole scene.
+SPATIAL_KEYS = ("cells", "visited")
+GLOBAL_KEYS = ("latent", "logits", "progress")
+POLICY_KEYS = (*SPATIAL_KEYS, *GLOBAL_KEYS)
+
+_INVALID = -1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowPolicyConfig:
+    """Shape of the policy network.
+
+    Attributes:
+        glimpse_size: Side of a window in patches.
+        wrap_azimuth: Whether windows go on at the left edge.
+        width: Hidden channels per cell and per window.
+    """
+
+    glimpse_size: int = 2
+    wrap_azimuth: bool = False
+    width: int = 64
+
+
+class BeliefFeatures(BaseFeaturesExtractor):
+    """Every cell's features joined with its place and with what is known of the whole scene.
+
+    Args:
+        observation_space: With `POLICY_KEYS`.
+        width: Channels per cell.
+
+    Returns (of `forward`):
+        Hidden cells and the visited map, `[B, width + 1, grid_h, grid_w]`.
+    """
+
+    def __init__(self, observation_space: gym.spaces.Dict, width: int) -> None:
+        super().__init__(observation_space, features_dim=width)
+        rows, columns, channels = observation_space["cells"].shape
+        total = sum(observation_space[key].shape[0] for key in GLOBAL_KEYS)
+        self.cells = nn.Linear(channels + 1, width)
+        self.normalise = nn.LayerNorm(channels)
+        self.place = nn.Parameter(torch.zeros(rows, columns, width))
+        self.overall = nn.Linear(total, width)
+
+    def forward(self, observation: dict[str, Tensor]) -> Tensor:
+        """Joins cells and overall belief."""
+        visited = observation["visited"][..., None]
+        cells = torch.cat([self.normalise(observation["cells"]), visited], dim=-1)
+        overall = torch.cat(
+            [
+                observation["latent"],
+                observation["logits"].softmax(dim=-1),
+                observation["progress"],
+            ],
+            dim=-1,
+        )
+        hidden = self.cells(cells) + self.place + self.overall(overall)[:, None, None]
+        return torch.cat([F.gelu(hidden), visited], dim=-1).permute(0, 3, 1, 2)
+
+
+class WindowScores(nn.Module):
+    """A convolution whose outputs are exactly the windows; SB3's `mlp_extractor`.
+
+    Windows that show nothing new get a logit of -1e9.
+
+    Args:
+        grid: Rows and columns of patches.
+        config: Window and widths.
+    """
+
+    def __init__(self, grid: tuple[int, int], config: WindowPolicyConfig) -> None:
+        super().__init__()
+        size, width = config.glimpse_size, config.width
+        self.config = config
+        columns = grid[1] if config.wrap_azimuth else grid[1] - size + 1
+        self.latent_dim_pi = (grid[0] - size + 1) * columns
+        self.latent_dim_vf = width
+        self.windows = nn.Conv2d(width, width, size)
+        self.score = nn.Conv2d(width, 1, 1)
+        self.summary = nn.Linear(width, width)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[B, windows]` and the critic's features `[B, width]`."""
+        hidden, useful = self._windows(features)
+        return self._logits(hidden, useful), self._summary(hidden)
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        """Logits `[B, windows]`."""
+        return self._logits(*self._windows(features))
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """Critic's features `[B, width]`."""
+        return self._summary(self._windows(features)[0])
+
+    def _windows(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.config.glimpse_size
+        if self.config.wrap_azimuth:
+            features = torch.cat([features, features[..., : size - 1]], dim=-1)
+        visited = features[:, -1:]
+        useful = F.avg_pool2d(visited, size, stride=1) < 1
+        return F.gelu(self.windows(features[:, :-1])), useful
+
+    def _logits(self, hidden: Tensor, useful: Tensor) -> Tensor:
+        return self.score(hidden).masked_fill(~useful, _INVALID).flatten(1)
+
+    def _summary(self, hidden: Tensor) -> Tensor:
+        return F.gelu(self.summary(hidden.mean(dim=(2, 3))))
+
+
+class WindowPolicy(ActorCriticPolicy):
+    """SB3's actor-critic with one logit per window.
+
+    Args:
+        observation_space: With `POLICY_KEYS`.
+        action_space: Windows of the sensor.
+        lr_schedule: Learning rate by remaining progress.
+        config: Shape of the network, or its fields as a dictionary.
+        **kwargs: Further arguments of `ActorCriticPolicy`.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.spaces.Dict,
+        action_space: gym.spaces.Discrete,
+        lr_schedule: Schedule,
+        config: WindowPolicyConfig | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.config = (
+            config
+            if isinstance(config, WindowPolicyConfig)
+            else WindowPolicyConfig(**(config or {}))
+        )
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=[],
+            # Orthogonal initialisation would scale every layer; torch's own is what was tuned.
+            ortho_init=False,
+            features_extractor_class=BeliefFeatures,
+            features_extractor_kwargs={"width": self.config.width},
+            **kwargs,
+        )
+
+    @property
+    def flops_per_action(self) -> int:
+        """Multiply-accumulates of one row's forward pass through the actor."""
+        rows, columns = self.observation_space["cells"].shape[:2]
+        features, scores = self.features_extractor, self.mlp_extractor
+        windows = scores.latent_dim_pi
+        per_window = scores.windows.weight.numel() + scores.score.weight.numel()
+        return (
+            rows * columns * features.cells.weight.numel()
+            + features.overall.weight.numel()
+            + windows * per_window
+        )
+
+    def _build_mlp_extractor(self) -> None:
+        grid = tuple(self.observation_space["visited"].shape)
+        self.mlp_extractor = WindowScores(grid, self.config)
+        if self.mlp_extractor.latent_dim_pi != self.action_space.n:
+            raise ValueError(
+                f"{self.action_space.n} actions, but a {grid} grid has "
+                f"{self.mlp_extractor.latent_dim_pi} windows of {self.config.glimpse_size} patches"
+            )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        self.action_net = nn.Identity()
+        self.optimizer = self.optimizer_class(
+            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
+        )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        for key in ("net_arch", "ortho_init", "features_extractor_class"):
+            data.pop(key)
+        data.pop("features_extractor_kwargs")
+        return {**data, "config": dataclasses.asdict(self.config)}

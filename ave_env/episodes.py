@@ -1,0 +1,137 @@
+"""The state of many episodes, as arrays with one row each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ave_env.sensors import Sensor
+
+# Parts of `Episodes.flops`, in the order they are stored.
+FLOP_PARTS = ("extractor", "aggregator", "decoder", "head")
+
+Rows = slice | np.ndarray
+
+
+class Episodes:
+    """What has happened so far in the episode of every row.
+
+    All of it is owned by the environment: what is handed out is copied first.
+
+    Args:
+        num_rows: N.
+        sensor: Decides what an action reveals.
+        num_glimpses: Glimpses in an episode.
+
+    Attributes:
+        images: The scenes, uint8 `[N, H, W, 3]`.
+        scene_ids: Numbers of the scenes, int64 `[N]`.
+        labels: Their classes, int64 `[N]`.
+        steps: Glimpses taken, int64 `[N]`.
+        visited: Patches seen, uint8 0/1 `[N, grid_h, grid_w]`.
+        num_seen: How many patches those are, int64 `[N]`.
+        actions: Actions in the order taken, int64 `[N, num_glimpses]`; -1 = not yet.
+        glimpses: Pixels of the newest glimpse, uint8 `[N, h, w, 3]`; zeros before the first.
+        positions: Its centre (y, x) in [0, 1], float32 `[N, 2]`; zeros before the first.
+        boxes: Its pixels (y0, x0, y1, x1), int64 `[N, 4]`; zeros before the first.
+        tokens: Tokens the encoder has cached, int64 `[N]`.
+        flops: Multiply-accumulates of the last step by `FLOP_PARTS`, int64 `[4, N]`.
+        flops_total: Multiply-accumulates of the episode so far, int64 `[N]`.
+        flops_without_recycling: What the last step would have cost without the cache, int64 `[N]`.
+        flops_without_recycling_total: The same for the episode so far, int64 `[N]`.
+        scores: The task's score of the belief, float64 `[N]`.
+        rewards: Reward of the last step, float64 `[N]`.
+    """
+
+    def __init__(self, num_rows: int, sensor: Sensor, num_glimpses: int) -> None:
+        self.images = np.zeros((num_rows, *sensor.image_size, 3), np.uint8)
+        self.scene_ids = np.zeros(num_rows, np.int64)
+        self.labels = np.zeros(num_rows, np.int64)
+        self.steps = np.zeros(num_rows, np.int64)
+        self.visited = np.zeros((num_rows, *sensor.grid), np.uint8)
+        self.num_seen = np.zeros(num_rows, np.int64)
+        self.actions = np.full((num_rows, num_glimpses), -1, np.int64)
+        self.glimpses = np.zeros((num_rows, *sensor.glimpse_shape), np.uint8)
+        self.positions = np.zeros((num_rows, 2), np.float32)
+        self.boxes = np.zeros((num_rows, 4), np.int64)
+        self.tokens = np.zeros(num_rows, np.int64)
+        self.flops = np.zeros((len(FLOP_PARTS), num_rows), np.int64)
+        self.flops_total = np.zeros(num_rows, np.int64)
+        self.flops_without_recycling = np.zeros(num_rows, np.int64)
+        self.flops_without_recycling_total = np.zeros(num_rows, np.int64)
+        self.scores = np.zeros(num_rows)
+        self.rewards = np.zeros(num_rows)
+
+    @property
+    def ended(self) -> np.ndarray:
+        """Rows whose glimpses are used up, bool `[N]`."""
+        return self.steps >= self.actions.shape[1]
+
+    def clear(self, rows: Rows) -> None:
+        """Forgets everything about some rows but their scenes and scores."""
+        for name in _CLEARED:
+            getattr(self, name)[rows] = 0
+        self.actions[rows] = -1
+        self.flops[:, rows] = 0
+
+    def look(
+        self, sensor: Sensor, actions: np.ndarray, rows: Rows
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Takes one glimpse in each of some rows.
+
+        Args:
+            sensor: Decides what an action reveals.
+            actions: int64 `[R]`, one for each of the rows.
+            rows: Which rows look; `slice(None)` for all.
+
+        Returns:
+            The patches revealed, int64 `[R, n]`, and which of them are new, bool `[R, n]`.
+        """
+        numbers = np.arange(len(self.steps))[rows]
+        patch_ids = sensor.patch_ids(actions)
+        visited = self.visited.reshape(len(self.visited), -1)
+        places = numbers[:, None], patch_ids
+        new = visited[places] == 0
+        visited[places] = 1
+        self.num_seen[rows] += new.sum(axis=1)
+        self.actions[numbers, self.steps[rows]] = actions
+        self.steps[rows] += 1
+        glimpses = sensor.capture(self.images[rows], actions)
+        if isinstance(rows, slice):  # all rows: the new array is as good as a copy of it
+            self.glimpses = glimpses
+        else:
+            self.glimpses[rows] = glimpses
+        self.positions[rows] = sensor.centers(actions)
+        self.boxes[rows] = sensor.boxes(actions)
+        return patch_ids, new
+
+    def charge(
+        self, new_tokens: np.ndarray, flops: np.ndarray, from_scratch: np.ndarray, rows: Rows
+    ) -> None:
+        """Writes down what the encoder has done in the last step.
+
+        Args:
+            new_tokens: Tokens it has added to each cache, int64 `[N]`.
+            flops: What that has cost, by `FLOP_PARTS`, int64 `[4, N]`.
+            from_scratch: What it would have cost without the cache, int64 `[N]`.
+            rows: Rows that took part in the step; the others added nothing.
+        """
+        self.tokens += new_tokens
+        self.flops[:, rows] = flops[:, rows]
+        self.flops_total += flops.sum(axis=0)
+        self.flops_without_recycling[rows] = from_scratch[rows]
+        self.flops_without_recycling_total += from_scratch
+
+
+_CLEARED = (
+    "steps",
+    "visited",
+    "num_seen",
+    "glimpses",
+    "positions",
+    "boxes",
+    "tokens",
+    "flops_total",
+    "flops_without_recycling",
+    "flops_without_recycling_total",
+    "rewards",
+)

@@ -1,0 +1,204 @@
+"""Image bytes of any common kind to RGB pixels of one size.
+
+Ordinary JPEG and PNG images are decoded by OpenCV. What it reads wrongly or silently (16-bit
+samples, transparency, CMYK, orientation tags) goes through Pillow, and so does every other format.
+Colour profiles are ignored.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from ave_env.scenes.errors import SceneError
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+)
+TRANSPARENT_COLOUR = (255, 255, 255)  # what shows through transparent pixels
+
+Fit = Literal["stretch", "crop"]
+
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers SOF0 .. SOF15
+_JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_REDUCED = {  # libjpeg decodes at these fractions of the size for little work
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def image_kind(data: bytes) -> Literal["jpeg", "png", "other"]:
+    """Tells the format of an image by its first bytes; file names lie."""
+    if data.startswith(_JPEG_START):
+        return "jpeg"
+    return "png" if data.startswith(_PNG_START) else "other"
+
+
+def decode(data: bytes, path: str, target: tuple[int, int] | None = None) -> np.ndarray:
+    """Decodes an image.
+
+    Args:
+        data: The encoded image.
+        path: Where it comes from, for errors.
+        target: Size (height, width) it will be resized to. A JPEG at least four times as large
+            may then be decoded at a fraction of its size, at least twice the target.
+
+    Returns:
+        RGB image, uint8 ``[h, w, 3]``, upright, on a white background where it is transparent.
+
+    Raises:
+        SceneError: The data are empty, truncated, damaged, or of an unknown format.
+    """
+    if not data:
+        raise SceneError(path, "is empty (0 bytes)")
+    try:
+        flag = _opencv_flag(data, path, target)
+        if flag is not None:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+            if image is not None:
+                return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return _decode_with_pillow(data, target)
+    except (SceneError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        if not isinstance(error, Image.UnidentifiedImageError):
+            reason = f"cannot be decoded: {error}"
+        elif image_kind(data) != "other":
+            reason = f"damaged or truncated {image_kind(data).upper()} header"
+        else:
+            start = data[:8].hex(" ")
+            reason = f"not an image in a known format (it begins with bytes {start})"
+        raise SceneError(path, reason) from error
+
+
+def fit(image: np.ndarray, image_size: tuple[int, int], how: Fit) -> np.ndarray:
+    """Brings an image to one size, averaging areas where it shrinks.
+
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        image_size: Height and width wanted.
+        how: "stretch" resizes each side by itself, as suits panoramas; "crop" resizes the shorter
+            side and cuts the middle out of the longer one, as suits photos.
+
+    Returns:
+        uint8 ``[H, W, 3]``, C-contiguous.
+    """
+    height, width = image_size
+    if how == "crop":
+        scale = max(height / image.shape[0], width / image.shape[1])
+        scaled = (
+            max(height, round(image.shape[0] * scale)),
+            max(width, round(image.shape[1] * scale)),
+        )
+        image = _resize(image, scaled)
+        top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
+        return np.ascontiguousarray(image[top : top + height, left : left + width])
+    return np.ascontiguousarray(_resize(image, image_size))
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    # INTER_AREA averages only while neither side grows, so growing is a step of its own.
+    smaller = (min(image.shape[0], size[0]), min(image.shape[1], size[1]))
+    for step, interpolation in ((smaller, cv2.INTER_AREA), (size, cv2.INTER_LINEAR)):
+        if image.shape[:2] != step:
+            image = cv2.resize(image, step[::-1], interpolation=interpolation)
+    return image
+
+
+@dataclass(frozen=True)
+class _JpegHeader:
+    size: tuple[int, int]
+    ordinary: bool
+    scan: int  # offset of the first scan
+
+
+def _opencv_flag(data: bytes, path: str, target: tuple[int, int] | None) -> int | None:
+    """Returns how OpenCV should read the image; None where it should not."""
+    kind = image_kind(data)
+    if kind == "jpeg":
+        header = _read_jpeg_header(data)
+        if header is None:
+            return None
+        # Scans hold no end marker but the last; one in the header belongs to a thumbnail.
+        if not data.endswith(_JPEG_END) and data.find(_JPEG_END, header.scan) < 0:
+            raise SceneError(path, f"truncated JPEG: it ends after {len(data):,} bytes")
+        if not header.ordinary:
+            return None
+        return _REDUCED.get(_reduction(header.size, target), cv2.IMREAD_COLOR)
+    if kind == "png":
+        if _PNG_END not in data[-1024:]:
+            raise SceneError(path, f"truncated PNG: it ends after {len(data):,} bytes")
+        # Bytes of the header chunk: 24 = bits per sample, 25 = colour type (0 grey, 2 RGB).
+        plain = len(data) > 26 and data[24] == 8 and data[25] in (0, 2)
+        if plain and b"tRNS" not in data and b"eXIf" not in data:
+            return cv2.IMREAD_COLOR
+    return None
+
+
+def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
+    """Reads a JPEG's segments up to the first scan; None if they make no sense."""
+    size, ordinary, position = None, True, 2
+    while position + 10 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # padding between segments
+            position += 1
+            continue
+        if marker in _JPEG_FRAMES:
+            precision, channels = data[position + 4], data[position + 9]
+            size = (
+                int.from_bytes(data[position + 5 : position + 7]),
+                int.from_bytes(data[position + 7 : position + 9]),
+            )
+            ordinary &= precision == 8 and channels in (1, 3) and 0 not in size
+        elif marker == _JPEG_APP1 and data[position + 4 : position + 8] == b"Exif":
+            ordinary = False  # it may be rotated
+        elif marker == _JPEG_SCAN:
+            return _JpegHeader(size, ordinary, position) if size else None
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return None
+
+
+def _reduction(size: tuple[int, int], target: tuple[int, int] | None) -> int:
+    if target is None:
+        return 1
+    factor = min(size[0] // (2 * target[0]), size[1] // (2 * target[1]))
+    return next((step for step in (8, 4, 2) if step <= factor), 1)
+
+
+def _decode_with_pillow(data: bytes, target: tuple[int, int] | None) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format == "PNG":
+            with Image.open(io.BytesIO(data)) as checked:
+                checked.verify()  # the checksums; loading does not look at them
+        if target is not None:
+            image.draft(None, (2 * max(target), 2 * max(target)))  # JPEG only
+        image.load()
+        return _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    is_png = image.format == "PNG"
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and is_png):
+        # Pillow clips 16-bit grey at 255; its high byte is what other readers show.
+        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"{'floating-point' if image.mode == 'F' else '32-bit'} pixels have no known range; "
+            "save it with 8 or 16 bits"
+        )
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (*TRANSPARENT_COLOUR, 255))
+        image = Image.alpha_composite(background, image)
+    pixels: Any = np.array(image.convert("RGB"))
+    return pixels

@@ -1,0 +1,58 @@
+"""Work on many images at once, on a command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_CHUNK = 32  # handing over one small image costs as much as decoding it
+
+
+def map_in_threads(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int | None
+) -> Iterator[_Result]:
+    """Applies a function to items in threads; OpenCV and Pillow work outside Python's lock.
+
+    Args:
+        function: What to do with an item.
+        items: The items.
+        workers: Number of threads; None = one per core.
+
+    Yields:
+        The results, in the order of the items. Only a few are computed ahead.
+    """
+    workers = workers or os.cpu_count() or 1
+    chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+    waiting: deque[Future[list[_Result]]] = deque()
+    executor = ThreadPoolExecutor(workers)
+    try:
+        for chunk in chunks:
+            waiting.append(executor.submit(lambda some: [function(item) for item in some], chunk))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def progress_bar(what: str, total: int, show: bool) -> Any:
+    """Returns a progress bar over images, on the standard error stream."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=what, unit=" images", disable=not show, smoothing=0.1)
+
+
+def positive(text: str) -> int:
+    """Reads a positive number from a command line."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value

@@ -1,0 +1,400 @@
+"""The environment: many episodes of active visual exploration, stepped as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ave_env import info as info_layout
+from ave_env.configuration import Configuration
+from ave_env.episodes import FLOP_PARTS, Episodes, Rows
+from ave_env.generators import RowGenerators, parse_seeds
+from ave_env.rendering import Snapshot, draw
+from ave_env.resets import ResetOptions, parse_autoreset_mode
+from ave_env.sensors import Sensor
+from ave_env.spaces import observation_space
+from ave_env.tasks import TASKS, Task, log_softmax, paste_known, root_mean_squared_error
+
+if TYPE_CHECKING:
+    from ave_env.observer import Observer
+
+Observation = dict[str, np.ndarray]
+
+_EVERY_ROW = slice(None)
+
+
+class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
+    """Many scenes explored at once, glimpse by glimpse; the encoder runs once per step for all.
+
+    `ActiveExplorationEnv` documents what one row is; row `i` behaves like one of those seeded
+    `seed + i`, whatever the other rows do.
+
+    Args:
+        num_envs: Number of rows N.
+        autoreset_mode: What happens to a row whose episode has ended, as an `AutoresetMode`, its
+            name or its value: NEXT_STEP begins a new episode in the following step, which ignores
+            the row's action; SAME_STEP begins it at once and leaves the end in `final_obs` and
+            `final_info`; DISABLED leaves it to `reset(options={"reset_mask": ...})`.
+        render_mode: None or "rgb_array".
+        **settings: The fields of `Configuration`.
+
+    Raises:
+        TypeError: An unknown keyword argument.
+        ValueError: A value that is not among those accepted.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
+        "render_modes": ["rgb_array"],
+        "render_fps": 2,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}; expected an integer of at least 1")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={render_mode!r}; expected None or 'rgb_array'")
+        self.num_envs = int(num_envs)
+        self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = render_mode
+        self.configuration = Configuration.from_keywords(settings)
+        self.sensor: Sensor = self.configuration.sensor
+        self.scenes = self.configuration.open_scenes()
+        self.task: Task = TASKS[self.configuration.task]()
+        self.observer = self._make_observer()
+
+        self.single_action_space = spaces.Discrete(self.sensor.num_actions)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.single_observation_space = observation_space(self.sensor, self._observed_shapes())
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+        self._episodes = Episodes(self.num_envs, self.sensor, self.configuration.num_glimpses)
+        self._belief: Mapping[str, np.ndarray] = {}
+        self._generators = RowGenerators(self.num_envs)
+        self._started = np.zeros(self.num_envs, np.bool_)
+
+    # What an agent with privileges, a test or a figure may look at -------------------------------
+
+    @property
+    def images(self) -> np.ndarray:
+        """The whole scenes, uint8 `[N, H, W, 3]`, read-only; no observation shows them."""
+        return _read_only(self._episodes.images)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """True classes, int64 `[N]`, read-only."""
+        return _read_only(self._episodes.labels)
+
+    @property
+    def scene_ids(self) -> np.ndarray:
+        """Numbers of the scenes in `scenes`, int64 `[N]`, read-only."""
+        return _read_only(self._episodes.scene_ids)
+
+    @property
+    def visited(self) -> np.ndarray:
+        """Patches seen so far, uint8 0/1 `[N, grid_h, grid_w]`, read-only."""
+        return _read_only(self._episodes.visited)
+
+    def action_masks(self) -> np.ndarray:
+        """Actions that show something new, bool `[N, n]`, as sb3-contrib asks for them.
+
+        A row that has seen everything gets all actions, for a policy needs one to choose.
+        """
+        masks = self.sensor.reveals(self._episodes.visited).view(np.bool_)
+        masks[~masks.any(axis=1)] = True
+        return masks
+
+    # Gymnasium's interface -----------------------------------------------------------------------
+
+    @property  # type: ignore[override]
+    def np_random(self) -> tuple[np.random.Generator, ...]:
+        """One generator per row, as in `SyncVectorEnv`."""
+        return self._generators.all()
+
+    @np_random.setter  # type: ignore[override]
+    def np_random(self, value: Sequence[np.random.Generator]) -> None:
+        self._generators.replace(value)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each row's generator; -1 where it is not known."""
+        return self._generators.seeds
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begins new episodes.
+
+        Args:
+            seed: Of the scenes drawn from now on: `seed + i` for row i, or a list of one per row.
+            options: `scene_id` and `start` (one integer or int64 `[N]`; see
+                `ActiveExplorationEnv.reset`) and `reset_mask` (bool `[N]`, rows to reset).
+
+        Returns:
+            Observations of all rows and information about those that were reset.
+
+        Raises:
+            TypeError: A seed or option of the wrong type.
+            ValueError: An unknown option, a wrong shape, or a value out of range.
+        """
+        seeds = parse_seeds(seed, self.num_envs)
+        chosen = ResetOptions.parse(
+            options,
+            num_envs=self.num_envs,
+            num_scenes=len(self.scenes),
+            num_actions=self.sensor.num_actions,
+            num_glimpses=self.configuration.num_glimpses,
+        )
+        self._generators.seed(seeds, chosen.mask)
+        self._begin(chosen)
+        rows = None if chosen.mask.all() else chosen.mask
+        return self._observation(), info_layout.with_masks(self._info(), rows)
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Takes one glimpse in every row.
+
+        Args:
+            actions: Integers `[N]` in `[0, n)`.
+
+        Returns:
+            Observations, rewards float64 `[N]`, terminations bool `[N]`, truncations bool `[N]`
+            (never true) and information.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset; with autoreset DISABLED, a row
+                whose episode has ended.
+            ValueError: Actions of another shape or dtype, or out of range.
+        """
+        actions = self._checked_shape(actions)
+        episodes = self._episodes
+        if not self._started.all():
+            self._refuse("has not begun", ~self._started)
+        rows: Rows = _EVERY_ROW
+        ended = episodes.ended
+        if ended.any():
+            if self.autoreset_mode is AutoresetMode.DISABLED:
+                self._refuse("has ended", ended)
+            rows = np.flatnonzero(~ended)
+        self._check_range(actions, rows)
+        if rows is not _EVERY_ROW:
+            self._begin(ResetOptions(ended))
+        self._look(actions[rows], rows)
+
+        terminations = episodes.ended
+        rewards = episodes.rewards.copy()
+        final: dict[str, Any] = {}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and terminations.any():
+            final = info_layout.final(self._observation(), self._info(), terminations)
+            self._begin(ResetOptions(terminations))
+        information = info_layout.with_masks(self._info())
+        truncations = np.zeros(self.num_envs, np.bool_)
+        return self._observation(), rewards, terminations, truncations, {**final, **information}
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """One RGB frame per row, uint8 `[H', W', 3]`; None without a render mode."""
+        if self.render_mode is None:
+            gym.logger.warn(
+                "render() needs a render mode: make the environment with render_mode='rgb_array'"
+            )
+            return None
+        return tuple(draw(self.snapshot(row)) for row in range(self.num_envs))
+
+    def snapshot(self, row: int) -> Snapshot:
+        """All that a picture of one row shows."""
+        episodes, observer, belief = self._episodes, self.observer, self._belief
+        steps = int(episodes.steps[row])
+        optional: dict[str, Any] = {}
+        if observer is not None:
+            optional = {
+                "flops_total": int(episodes.flops_total[row]),
+                "flops_step": int(episodes.flops[:, row].sum()),
+                "flops_without_recycling": int(episodes.flops_without_recycling_total[row]),
+                "flops_limit": observer.flops_limit(self.configuration.num_glimpses),
+                "trained_head": observer.trained_head,
+            }
+        for name in ("entropy", "reconstruction"):
+            if name in belief:
+                optional[name] = belief[name][row]
+        if "reconstruction" in belief:
+            one = slice(row, row + 1)
+            errors = root_mean_squared_error(belief["reconstruction"][one], episodes.images[one])
+            optional["rmse"] = float(errors[0])
+        if "logits" in belief:
+            probabilities = np.exp(log_softmax(belief["logits"][row : row + 1]))[0]
+            optional["probabilities"] = probabilities.astype(np.float32)
+        return Snapshot(
+            scene=episodes.images[row],
+            visited=episodes.visited[row],
+            boxes=self.sensor.boxes(episodes.actions[row, :steps]),
+            num_glimpses=self.configuration.num_glimpses,
+            class_names=tuple(self.scenes.class_names),
+            label=int(episodes.labels[row]),
+            title=f"{self.scenes.name}, {self.scenes.split}, scene {episodes.scene_ids[row]}",
+            reward=float(episodes.rewards[row]) if steps else None,
+            **optional,
+        )
+
+    # How an episode goes -------------------------------------------------------------------------
+
+    def _begin(self, options: ResetOptions) -> None:
+        """Begins an episode in the rows of the mask."""
+        episodes = self._episodes
+        rows = np.flatnonzero(options.mask)
+        for row in rows.tolist():
+            if options.scene_ids is None:
+                scene = int(self._generators[row].integers(len(self.scenes)))
+            else:
+                scene = int(options.scene_ids[row])
+            episodes.images[row] = self.scenes.load(scene)
+            episodes.scene_ids[row] = scene
+            episodes.labels[row] = self.scenes.labels[scene]
+        episodes.clear(rows)
+        self._started |= options.mask
+        if self.observer is not None:
+            self.observer.reset(options.mask)
+        if options.starts is not None:
+            self._look(options.starts[rows], rows)
+        self._judge()
+        episodes.rewards[rows] = 0.0
+
+    def _look(self, actions: np.ndarray, rows: Rows) -> None:
+        """Takes a glimpse in some rows and brings belief, costs and rewards up to date."""
+        episodes = self._episodes
+        patch_ids, new = episodes.look(self.sensor, actions, rows)
+        if self.observer is None:
+            return
+        if self.configuration.overlap == "keep":
+            new = np.ones_like(new)
+        looked = np.zeros(self.num_envs, np.bool_)
+        looked[rows] = True
+        to_encode = np.full((self.num_envs, patch_ids.shape[1]), -1)
+        to_encode[rows] = np.where(new, patch_ids, -1)
+        self.observer.observe(episodes.glimpses, to_encode, looked)
+        new_tokens = (to_encode >= 0).sum(axis=1)
+        flops = self.observer.flops(new_tokens, episodes.tokens)
+        from_scratch = self.observer.flops_without_recycling(episodes.tokens + new_tokens)
+        episodes.charge(new_tokens, flops, np.where(new_tokens > 0, from_scratch, 0), rows)
+        episodes.rewards[rows] = self._judge()[rows]
+
+    def _judge(self) -> np.ndarray:
+        """Scores the belief of every row; returns what the scores have gained."""
+        episodes = self._episodes
+        if self.observer is None:
+            return np.zeros(self.num_envs)
+        belief = self.observer.belief
+        if "pixels" in belief:
+            known = paste_known(belief["pixels"], episodes.images, episodes.visited)
+            belief = {**belief, "reconstruction": known}
+        self._belief = belief
+        before = episodes.scores
+        episodes.scores = self.task.score(belief, episodes.images, episodes.labels)
+        return episodes.scores - before
+
+    # What is handed out --------------------------------------------------------------------------
+
+    def _observation(self) -> Observation:
+        episodes = self._episodes
+        progress = (episodes.steps / self.configuration.num_glimpses).astype(np.float32)
+        observation: Observation = {
+            "glimpse": episodes.glimpses.copy(),
+            "position": episodes.positions.copy(),
+            "visited": episodes.visited.copy(),
+            "progress": progress[:, None],
+        }
+        if self.observer is not None:
+            for name in self.configuration.observe:
+                observation[name] = self._belief[name].copy()
+        return observation
+
+    def _info(self) -> dict[str, np.ndarray]:
+        episodes = self._episodes
+        if "logits" in self._belief:
+            prediction = self._belief["logits"].argmax(axis=1)
+        else:
+            prediction = np.full(self.num_envs, -1)
+        fields: dict[str, np.ndarray] = {
+            "scene_id": episodes.scene_ids.copy(),
+            "label": episodes.labels.copy(),
+            "step": episodes.steps.copy(),
+            "glimpse_box": episodes.boxes.copy(),
+            "coverage": episodes.num_seen / (self.sensor.grid[0] * self.sensor.grid[1]),
+            "tokens": episodes.tokens.copy(),
+            "action_mask": self.sensor.reveals(episodes.visited),
+            "flops": episodes.flops.sum(axis=0),
+            "flops_total": episodes.flops_total.copy(),
+        }
+        for part, flops in zip(FLOP_PARTS, episodes.flops.copy(), strict=True):
+            fields[f"flops_{part}"] = flops
+        fields["flops_without_recycling"] = episodes.flops_without_recycling.copy()
+        fields["prediction"] = prediction
+        fields["is_success"] = episodes.ended & (prediction == episodes.labels)
+        scores = None if self.observer is None else episodes.scores
+        return fields | self.task.info(scores, self.num_envs)
+
+    # Checks --------------------------------------------------------------------------------------
+
+    def _checked_shape(self, actions: Any) -> np.ndarray:
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
+            raise ValueError(
+                f"actions have shape {actions.shape} and dtype {actions.dtype}; expected integers "
+                f"of shape ({self.num_envs},)"
+            )
+        return actions.astype(np.int64, copy=False)
+
+    def _check_range(self, actions: np.ndarray, rows: Rows) -> None:
+        limit = self.sensor.num_actions
+        # Negative numbers are huge without their sign: one comparison checks both ends.
+        if (wrong := actions.view(np.uint64)[rows] >= limit).any():
+            row = np.arange(self.num_envs)[rows][wrong][0]
+            raise ValueError(
+                f"action {actions[row]} (row {row}) is out of range; expected 0 <= action < {limit}"
+            )
+
+    def _refuse(self, state: str, rows: np.ndarray) -> None:
+        raise gym.error.ResetNeeded(
+            f"step() where the episode of rows {np.flatnonzero(rows).tolist()} {state}: call "
+            "reset() first (options={'reset_mask': ...} resets some rows of a vector environment)"
+        )
+
+    # Parts ---------------------------------------------------------------------------------------
+
+    def _make_observer(self) -> Observer | None:
+        configuration = self.configuration
+        if configuration.encoder is None:
+            return None
+        from ave_env.observer import Observer
+
+        parts = dict.fromkeys((*configuration.observe, *self.task.requires))
+        return Observer.open(configuration, self.scenes, self.num_envs, tuple(parts))
+
+    def _observed_shapes(self) -> dict[str, tuple[int, ...]]:
+        if self.observer is None:
+            return {}
+        shapes = self.observer.shapes | {"reconstruction": (*self.sensor.image_size, 3)}
+        return {name: shapes[name] for name in self.configuration.observe}
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,417 @@
+"""Training of a TORE encoder: loss, loop, validation, checkpoints.
+
+Every random choice of a step (scenes, glimpses, split block) is a function of the seed and the step
+number, so that a resumed run continues where it stopped and processes agree without talking.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import accelerate
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+from tqdm.auto import tqdm
+
+from encoders import checkpoints
+from encoders.glimpses import full_view, random_glimpses
+from encoders.images import patchify, pixel_targets
+from encoders.model import Belief, GlimpseEncoder
+from encoders.precision import autocast, resolve_precision
+from encoders.training_config import TrainingConfig
+from encoders.vit import set_fused_attention
+
+STATE_FILE = "training_state.pt"
+
+
+class LabelledImages(Protocol):
+    """What training needs of a data set."""
+
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> np.ndarray:
+        """uint8 `[H, W, 3]`."""
+        ...
+
+
+class GlimpseSource(Protocol):
+    """Chooses which patches of each training image are seen."""
+
+    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Image indices int64 `[B]` to patch ids int64 `[B, T, n]`, -1 = padding."""
+        ...
+
+
+class RandomGlimpses:
+    """The default glimpse source: random windows, random in number, the same number in a batch.
+
+    Args:
+        config: Counts and probabilities.
+        grid: Rows and columns of patches.
+    """
+
+    def __init__(self, config: TrainingConfig, grid: tuple[int, int]) -> None:
+        self.config = config
+        self.grid = grid
+        self.warming_up = False
+
+    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        config, size = self.config, self.config.glimpse_size
+        draw = rng.random()
+        if self.warming_up:
+            count = rng.integers(min(5, config.max_glimpses), 4 * config.max_glimpses // 3 + 1)
+        elif draw < config.full_view_probability:
+            return full_view(len(indices), self.grid, size)
+        elif draw < config.full_view_probability + config.blind_probability:
+            count = 0
+        else:
+            count = rng.integers(1, config.max_glimpses + 1)
+        return random_glimpses(rng, len(indices), int(count), self.grid, size)
+
+
+def tore_loss(
+    belief: Belief,
+    targets: Tensor,
+    labels: Tensor,
+    patch_ids: Tensor,
+    config: TrainingConfig,
+) -> dict[str, Tensor]:
+    """Cross-entropy plus the weighted squared error of the unseen patches.
+
+    Args:
+        belief: With `logits` and, for the pixel loss, `pixels`.
+        targets: `[B, G, p*p*3]` in normalised colours.
+        labels: int64 `[B]`.
+        patch_ids: int64 `[B, N]`, the patches seen; -1 = padding.
+        config: Weights of the terms.
+
+    Returns:
+        `total`, `classification` and `reconstruction`, scalars. The squared error is averaged over
+        the unseen patches of each image first and over images after, so that no image weighs more
+        for having seen less.
+    """
+    losses: dict[str, Tensor] = {}
+    if belief.logits is not None:
+        losses["classification"] = F.cross_entropy(
+            belief.logits.float(), labels, label_smoothing=config.label_smoothing
+        )
+    if belief.pixels is not None:
+        known = patch_ids.new_zeros(len(patch_ids), 1 + targets.shape[1], dtype=torch.bool)
+        unseen = (~known.scatter_(1, patch_ids + 1, True)[:, 1:]).float()
+        errors = F.mse_loss(belief.pixels.float(), targets, reduction="none").mean(2)
+        per_image = (errors * unseen).sum(1) / unseen.sum(1).clamp(min=1)
+        losses["reconstruction"] = per_image.mean()
+    total = losses.get("classification", targets.new_zeros(()))
+    if "reconstruction" in losses:
+        total = total + config.reconstruction_weight * losses["reconstruction"]
+    return {"total": total, **losses}
+
+
+class EncoderTrainer:
+    """The loop behind `train_encoder.py`.
+
+    Args:
+        encoder: Trained in place.
+        train: Images to learn from.
+        validation: Images to score on.
+        config: Hyper-parameters.
+        folder: Where checkpoints and TensorBoard events go.
+        glimpses: Which patches are seen; None = random windows.
+        device: "auto", "cpu" or "cuda".
+        tensorboard_folder: Where events go; None = the run folder.
+    """
+
+    def __init__(
+        self,
+        encoder: GlimpseEncoder,
+        train: LabelledImages,
+        validation: LabelledImages,
+        config: TrainingConfig,
+        folder: Path,
+        glimpses: GlimpseSource | None = None,
+        device: str = "auto",
+        tensorboard_folder: Path | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.train_images = train
+        self.validation_images = validation
+        self.accelerator = accelerate.Accelerator(
+            cpu=device == "cpu",
+            kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        self.device = self.accelerator.device
+        self.encoder = encoder.to(self.device)
+        self.glimpses = glimpses or RandomGlimpses(config, encoder.grid)
+        self.dtype = resolve_precision(config.precision, self.device)
+        # Fused attention has a slow backward pass on CPUs.
+        set_fused_attention(self.encoder, self.device.type == "cuda")
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(self.encoder, config.weight_decay), lr=config.learning_rate
+        )
+        self.model, self.optimizer = self.accelerator.prepare(self.encoder, optimizer)
+        self.epoch_size = config.epoch_size or len(train)
+        self.steps_per_epoch = max(self.epoch_size // config.batch_size, 1)
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        self._tensorboard_folder = tensorboard_folder or folder
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_per_epoch * self.config.epochs
+
+    def run(self) -> dict[str, float]:
+        """Trains to the end, or until Ctrl-C, which saves and returns.
+
+        Returns:
+            The last validation's metrics.
+        """
+        main = self.accelerator.is_main_process
+        writer = SummaryWriter(str(self._tensorboard_folder)) if main else None
+        bar = tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            disable=not (main and self.config.progress),
+            unit="step",
+            desc="training",
+            smoothing=0.05,
+        )
+        try:
+            while self.step < self.total_steps:
+                self._run_epoch(bar, writer)
+                metrics = self.validate()
+                self.history.append({"step": float(self.step), **metrics})
+                if writer is not None:
+                    for name, value in metrics.items():
+                        writer.add_scalar(f"validation/{name}", value, self.step)
+                    bar.write(f"step {self.step}: {describe(metrics)}")
+                self.save()
+        except KeyboardInterrupt:
+            self.save()
+            bar.write(f"interrupted; saved step {self.step} to {self.folder}")
+        finally:
+            bar.close()
+            if writer is not None:
+                writer.close()
+        return self.history[-1] if self.history else {}
+
+    def save(self) -> None:
+        """Writes the encoder, and what `resume` needs, each whole or not at all."""
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        checkpoints.save_encoder(self.encoder, self.folder)
+        state = {
+            "step": self.step,
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "config": dataclasses.asdict(self.config),
+        }
+        partial = self.folder / f".{STATE_FILE}.writing"
+        torch.save(state, partial)
+        os.replace(partial, self.folder / STATE_FILE)
+        text = json.dumps(self.history, indent=2)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, self.folder / "history.json")
+
+    def resume(self) -> None:
+        """Continues from what `save` left in the folder.
+
+        Raises:
+            CheckpointError: Nothing to resume from.
+        """
+        path = self.folder / STATE_FILE
+        if not path.is_file():
+            raise checkpoints.CheckpointError(f"{self.folder}: no {STATE_FILE} to resume from")
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        saved = checkpoints.load_encoder(self.folder)
+        checkpoints.load_strictly(self.encoder, saved.state_dict(), str(self.folder))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.history = state["history"]
+
+    def _run_epoch(self, bar: tqdm, writer: SummaryWriter | None) -> None:
+        self.model.train()
+        stop = (self.step // self.steps_per_epoch + 1) * self.steps_per_epoch
+        for indices, images in self._batches(range(self.step, stop)):
+            losses = self._train_step(indices, images)
+            self.step += 1
+            bar.update()
+            if self.step % 20 == 0:
+                values = {name: float(loss) for name, loss in losses.items()}
+                bar.set_postfix({name[:5]: f"{value:.3f}" for name, value in values.items()})
+                if writer is not None:
+                    for name, value in values.items():
+                        writer.add_scalar(f"train/{name}", value, self.step)
+                    writer.add_scalar("train/learning_rate", self._learning_rate(), self.step)
+
+    def _train_step(self, indices: Tensor, images: Tensor) -> dict[str, Tensor]:
+        config = self.config
+        rng = np.random.default_rng([config.seed, self.step, 1])
+        splits = self.encoder.depth + 1
+        drawn = int(rng.integers(splits))
+        split = drawn if config.split_block is None else config.split_block
+        if isinstance(self.glimpses, RandomGlimpses):
+            self.glimpses.warming_up = self.step < config.curriculum * self.total_steps
+        patch_ids = torch.from_numpy(np.ascontiguousarray(self.glimpses(indices.numpy(), rng)))
+        labels = torch.from_numpy(self.train_images.labels[indices.numpy()]).to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        with autocast(self.device, self.dtype):
+            belief, targets = self._forward(self.model, images, patch_ids, split)
+        losses = tore_loss(belief, targets, labels, patch_ids.flatten(1).to(self.device), config)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(losses["total"])
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _forward(
+        self, model: torch.nn.Module, images: Tensor, patch_ids: Tensor, split_block: int
+    ) -> tuple[Belief, Tensor]:
+        encoder = self.encoder
+        pixels = images.to(self.device).permute(0, 3, 1, 2)
+        patches = patchify(encoder.normalise(pixels), encoder.config.patch_size)
+        rows = torch.arange(len(patches), device=self.device)[:, None, None]
+        seen = patches[rows, patch_ids.clamp(min=0).to(self.device)]
+        outputs = [] if encoder.config.num_classes == 0 else ["logits"]
+        if encoder.decoder is not None:
+            outputs.append("pixels")
+        targets = pixel_targets(patches)
+        if encoder.config.patch_normalised_pixels:
+            spread = (targets.var(-1, keepdim=True) + 1e-6).sqrt()
+            targets = (targets - targets.mean(-1, keepdim=True)) / spread
+        return model(seen, patch_ids, split_block, outputs), targets
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Accuracy and RMSE (0-255, unseen patches) at K = 0, half and full depth.
+
+        Random viewing is scored with 8 glimpses (or fewer where fewer were trained), and the full
+        view by itself.
+        """
+        self.model.eval()
+        encoder, config = self.encoder, self.config
+        count = min(config.validation_size, len(self.validation_images))
+        glimpses = min(8, config.max_glimpses)
+        sums: dict[str, float] = {}
+        batches = [range(i, min(i + 64, count)) for i in range(0, count, 64)]
+        for batch in batches:
+            images = torch.from_numpy(np.stack([self.validation_images.load(i) for i in batch]))
+            labels = torch.from_numpy(self.validation_images.labels[list(batch)]).to(self.device)
+            rng = np.random.default_rng([config.seed, batch[0], 2])
+            views = {
+                f"{glimpses}_random": random_glimpses(
+                    rng, len(batch), glimpses, encoder.grid, config.glimpse_size
+                ),
+                "full": full_view(len(batch), encoder.grid, config.glimpse_size),
+            }
+            for split in sorted({0, encoder.depth // 2, encoder.depth}):
+                for view, ids in views.items():
+                    patch_ids = torch.from_numpy(np.ascontiguousarray(ids))
+                    with autocast(self.device, self.dtype):
+                        belief, targets = self._forward(encoder, images, patch_ids, split)
+                    suffix = f"_{view}_k{split}"
+                    if belief.logits is not None:
+                        hits = (belief.logits.argmax(1) == labels).float().sum()
+                        key = "accuracy" + suffix
+                        sums[key] = sums.get(key, 0.0) + float(hits)
+                    if belief.pixels is not None and view != "full":
+                        error = self._unseen_rmse(belief, targets, patch_ids)
+                        key = "rmse" + suffix
+                        sums[key] = sums.get(key, 0.0) + float(error.sum())
+        return {name: total / count for name, total in sums.items()}
+
+    def _unseen_rmse(self, belief: Belief, targets: Tensor, patch_ids: Tensor) -> Tensor:
+        scale = 255.0 * self.encoder.std.repeat(targets.shape[-1] // 3)
+        errors = ((belief.pixels.float() - targets) * scale).square().mean(2)
+        known = torch.zeros(len(errors), 1 + errors.shape[1], dtype=torch.bool)
+        known = known.scatter_(1, patch_ids.flatten(1) + 1, True)[:, 1:].to(errors.device)
+        unseen = (~known).float()
+        return ((errors * unseen).sum(1) / unseen.sum(1).clamp(min=1)).sqrt()
+
+    def _batches(self, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
+        config, world = self.config, self.accelerator.num_processes
+        own = slice(self.accelerator.process_index, None, world)
+        order = _SceneOrder(len(self.train_images), config.seed)
+        indices = [order.batch(step * config.batch_size, config.batch_size)[own] for step in steps]
+        loader: DataLoader[Any] = DataLoader(
+            _Pixels(self.train_images),
+            batch_sampler=indices,
+            num_workers=config.num_workers,
+            prefetch_factor=4 if config.num_workers else None,
+        )
+        for batch, images in zip(indices, loader, strict=True):
+            yield torch.as_tensor(batch), images
+
+    def _learning_rate(self) -> float:
+        warmup = max(int(self.config.warmup * self.total_steps), 1)
+        if self.step < warmup:
+            return self.config.learning_rate * (self.step + 1) / warmup
+        progress = (self.step - warmup) / max(self.total_steps - warmup, 1)
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class _Pixels(Dataset):
+    def __init__(self, images: LabelledImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.images.load(int(index)))
+
+
+class _SceneOrder:
+    """An endless stream of shuffled passes over a data set, readable from any position."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self._pass = -1
+        self._permutation = np.empty(0, np.int64)
+
+    def batch(self, start: int, size: int) -> np.ndarray:
+        return np.array([self._at(position) for position in range(start, start + size)])
+
+    def _at(self, position: int) -> int:
+        number, offset = divmod(position, self.length)
+        if number != self._pass:
+            self._pass = number
+            self._permutation = np.random.default_rng([self.seed, number]).permutation(self.length)
+        return int(self._permutation[offset])
+
+
+def _parameter_groups(encoder: GlimpseEncoder, weight_decay: float) -> list[dict[str, Any]]:
+    decayed, plain = [], []
+    for name, parameter in encoder.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        tables = name.endswith(("pos_embed", "_token"))
+        (plain if parameter.ndim < 2 or tables else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+def describe(metrics: dict[str, float]) -> str:
+    """One line of metrics: percentages for accuracies, grey levels for RMSE."""
+    return ", ".join(
+        f"{name} {100 * value:.1f} %" if name.startswith("accuracy") else f"{name} {value:.1f}"
+        for name, value in metrics.items()
+    )

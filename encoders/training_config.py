@@ -1,0 +1,98 @@
+"""Hyper-parameters of encoder training and the shape of a new encoder; imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from encoders.config import DecoderConfig, EncoderConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Hyper-parameters of encoder training.
+
+    Attributes:
+        epochs: Passes of `epoch_size` images, each followed by a validation and a checkpoint.
+        epoch_size: Images per epoch; None = the whole split.
+        batch_size: Images per step, over all processes.
+        learning_rate: Peak of AdamW's rate; linear warm-up, then cosine to zero.
+        weight_decay: Of matrices; vectors and position tables are not decayed.
+        warmup: Share of all steps spent warming up.
+        reconstruction_weight: Weight of the pixel loss beside the cross-entropy.
+        label_smoothing: Of the cross-entropy.
+        split_block: TORE's K; None draws it uniformly from 0..depth for every batch.
+        glimpse_size: Side of a glimpse in patches.
+        max_glimpses: Most random glimpses of a training image.
+        full_view_probability: Share of batches that see everything.
+        blind_probability: Share of batches that see nothing and so train the first belief.
+        curriculum: Share of all steps with many glimpses and no other views, which gets the
+            classifier off its plateau.
+        precision: "float32", "bfloat16" or "auto".
+        seed: Of everything random.
+        num_workers: Processes that load images.
+        validation_size: Scenes of the validation split to score after each epoch.
+        progress: Show a progress bar.
+    """
+
+    epochs: int = 12
+    epoch_size: int | None = 16_384
+    batch_size: int = 64
+    learning_rate: float = 1.2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    reconstruction_weight: float = 0.1
+    label_smoothing: float = 0.0
+    split_block: int | None = None
+    glimpse_size: int = 2
+    max_glimpses: int = 12
+    full_view_probability: float = 0.12
+    blind_probability: float = 0.03
+    curriculum: float = 0.125
+    precision: str = "auto"
+    seed: int = 0
+    num_workers: int = 1
+    validation_size: int = 512
+    progress: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderShape:
+    """Sizes of a new masked-autoencoder encoder; the defaults are those of tore-nano.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+        width: Channels of a token.
+        depth: Blocks.
+        num_heads: Attention heads.
+        decoder_width: Channels of a decoder token; 0 for no decoder.
+        decoder_depth: Decoder blocks.
+        decoder_num_heads: Attention heads of the decoder.
+    """
+
+    patch_size: int = 16
+    width: int = 128
+    depth: int = 6
+    num_heads: int = 4
+    decoder_width: int = 64
+    decoder_depth: int = 1
+    decoder_num_heads: int = 4
+
+    def config(
+        self, name: str, image_size: tuple[int, int], class_names: tuple[str, ...]
+    ) -> EncoderConfig:
+        """The configuration of an encoder of this shape for scenes of some classes."""
+        decoder = None
+        if self.decoder_width:
+            decoder = DecoderConfig(self.decoder_width, self.decoder_depth, self.decoder_num_heads)
+        return EncoderConfig(
+            name=name,
+            vit={"embed_dim": self.width, "depth": self.depth, "num_heads": self.num_heads},
+            image_size=image_size,
+            patch_size=self.patch_size,
+            num_classes=len(class_names),
+            class_names=class_names,
+            decoder=decoder,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            weights="trained",
+        )
