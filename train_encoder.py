@@ -60,7 +60,7 @@ _SMOKE_TRAINING = {"epochs": 2, "epoch_size": 64, "batch_size": 16, "validation_
 
 def main() -> None:
     """Parses the command line and trains."""
-    options = tyro.cli(Options, description=Options.__doc__)
+    options = tyro.cli(Options)
     if options.smoke:
         options = dataclasses.replace(
             options,
@@ -77,20 +77,17 @@ def main() -> None:
 
 def train(options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
-    import gymnasium
-
-    import ave_env
+    from ave_env.registration import configuration
     from encoders import build_encoder, create_encoder
     from encoders.training import EncoderTrainer, describe
 
-    image_size = options.image_size
-    if image_size is None:
-        image_size = tuple(gymnasium.spec(options.env).kwargs["image_size"])
-    splits = [
-        ave_env.open_scenes_of(options.env, split, options.data_root, image_size)
+    train_set, validation_set = (
+        configuration(
+            options.env, split=split, data_root=options.data_root, image_size=options.image_size
+        ).open_scenes()
         for split in ("train", "val")
-    ]
-    class_names = splits[0].class_names
+    )
+    image_size, class_names = train_set.image_size, train_set.class_names
     if options.encoder is None:
         config = options.shape.config(options.name, image_size, class_names)
         encoder = build_encoder(config, options.training.seed)
@@ -106,7 +103,8 @@ def train(options: Options) -> None:
     )
     trainer = EncoderTrainer(
         encoder,
-        *splits,
+        train_set,
+        validation_set,
         options.training,
         folder,
         device=options.device,
@@ -115,11 +113,11 @@ def train(options: Options) -> None:
     if options.resume is not None:
         trainer.resume()
     elif trainer.accelerator.is_main_process:
-        record = run_folder.describe_run(options, scenes=splits[0].name, num_scenes=len(splits[0]))
+        record = run_folder.describe_run(options, scenes=train_set.name, num_scenes=len(train_set))
         run_folder.write_json(folder / run_folder.RUN_FILE, record)
     metrics = trainer.run()
     if trainer.accelerator.is_main_process:
-        print(f"{folder}: step {trainer.step} of {trainer.total_steps}; {describe(metrics)}")
+        print(f"{folder}: step {trainer.step} of {trainer.total_steps}\n{describe(metrics)}")
 
 
 def _saved_options(folder: Path) -> Options:

@@ -39,7 +39,7 @@ class OracleAgent(Agent):
         self.flops_per_action = self.sensor.num_actions * int(
             observer.encoder.flops(
                 per_glimpse,
-                per_glimpse * (base.num_glimpses - 1),
+                per_glimpse * (base.configuration.num_glimpses - 1),
                 split_block=observer.split_block,
                 outputs=("logits",),
             ).total

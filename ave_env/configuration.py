@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 OVERLAPS = ("dedup", "keep")
-PRECISIONS = ("float32", "auto")
+PRECISIONS = ("float32", "bfloat16", "auto")
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
 
@@ -47,7 +47,7 @@ class Configuration:
             default.
         observe: Parts of the belief in the observation, of `OBSERVABLES`.
         device: Device of the encoder; "auto" takes a GPU when there is one.
-        precision: "float32", or "auto" for bfloat16 on a GPU that has it.
+        precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
 
     Raises:
         TypeError: A value of the wrong type.

@@ -138,7 +138,7 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
     | `split_block` | `None` | TORE's K: blocks run on each glimpse alone; `None` = its own |
     | `observe` | `("latent", "logits")` | parts of the belief to observe and to pay for |
     | `device` | `"auto"` | the encoder's device |
-    | `precision` | `"float32"` | or `"auto"`: bfloat16 on a GPU that has it |
+    | `precision` | `"float32"` | or `"bfloat16"`, or `"auto"` for it where the device has it |
     | `render_mode` | `None` | or `"rgb_array"`; Gymnasium adds `"human"` and `"rgb_array_list"` |
 
     A task computes, and pays for, the part of the belief that it scores even where `observe` does
@@ -180,6 +180,11 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
     def configuration(self) -> Configuration:
         """The settings."""
         return self.vector.configuration
+
+    @property
+    def num_glimpses(self) -> int:
+        """Glimpses in an episode."""
+        return self.vector.num_glimpses
 
     @property
     def scenes(self) -> Scenes:

@@ -29,7 +29,7 @@ class Episodes:
         steps: Glimpses taken, int64 `[N]`.
         visited: Patches seen, uint8 0/1 `[N, grid_h, grid_w]`.
         num_seen: How many patches those are, int64 `[N]`.
-        actions: Actions in the order taken, int64 `[N, num_glimpses]`; -1 = not yet.
+        actions: Actions in the order taken, int64 `[N, num_glimpses]`, of which `steps` count.
         glimpses: Pixels of the newest glimpse, uint8 `[N, h, w, 3]`; zeros before the first.
         positions: Its centre (y, x) in [0, 1], float32 `[N, 2]`; zeros before the first.
         boxes: Its pixels (y0, x0, y1, x1), int64 `[N, 4]`; zeros before the first.
@@ -49,7 +49,7 @@ class Episodes:
         self.steps = np.zeros(num_rows, np.int64)
         self.visited = np.zeros((num_rows, *sensor.grid), np.uint8)
         self.num_seen = np.zeros(num_rows, np.int64)
-        self.actions = np.full((num_rows, num_glimpses), -1, np.int64)
+        self.actions = np.zeros((num_rows, num_glimpses), np.int64)
         self.glimpses = np.zeros((num_rows, *sensor.glimpse_shape), np.uint8)
         self.positions = np.zeros((num_rows, 2), np.float32)
         self.boxes = np.zeros((num_rows, 4), np.int64)
@@ -70,7 +70,6 @@ class Episodes:
         """Forgets everything about some rows but their scenes and scores."""
         for name in _CLEARED:
             getattr(self, name)[rows] = 0
-        self.actions[rows] = -1
         self.flops[:, rows] = 0
 
     def look(

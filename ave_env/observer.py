@@ -5,7 +5,6 @@ The only module of this package that imports torch or `encoders`.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Collection
 
@@ -17,6 +16,7 @@ from ave_env.configuration import Configuration
 from ave_env.episodes import FLOP_PARTS
 from ave_env.scenes.base import Scenes
 from encoders import GlimpseEncoder, ToreState
+from encoders.precision import autocast, resolve_precision
 
 # The parts of a belief as observations call them -> the encoder output they are made from.
 _ENCODER_OUTPUTS = {"reconstruction": "pixels"}
@@ -33,13 +33,14 @@ class Observer:
         max_tokens: Most tokens that an episode can cache in one row.
         glimpse_tokens: Most tokens that one glimpse can add.
         trained_head: Whether the class head was trained for the classes of the scenes.
-        precision: "float32", or "auto" for bfloat16 on a GPU that has it.
+        precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
 
     Attributes:
         encoder: The encoder.
         state: Its cache for all rows.
         outputs: What is asked of the encoder, in its own names.
         split_block: TORE's K.
+        dtype: Number format of its matrix products.
         trained_head: Whether predictions mean anything.
         belief: Current belief of all rows: float32 `[N, ...]` by name, `pixels` as images, uint8
             `[N, H, W, 3]`. Not to be written to.
@@ -70,9 +71,7 @@ class Observer:
                 f"the decoder of {encoder.config.name!r} predicts patches relative to their own "
                 "mean and spread, not colours, so it has no reconstruction to observe or score"
             )
-        self._bfloat16 = (
-            precision == "auto" and encoder.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
+        self.dtype = resolve_precision(precision, encoder.device)
         self.state: ToreState = encoder.init_state(num_envs, max_tokens)
         self._tabulate_flops(glimpse_tokens, max_tokens)
         self.belief: dict[str, np.ndarray] = {}
@@ -151,7 +150,7 @@ class Observer:
 
         To be called when the weights of the encoder have changed.
         """
-        with self._autocast():
+        with autocast(self.encoder.device, self.dtype):
             prior = self.encoder.prior(self.outputs, split_block=self.split_block)
         self._prior = self._to_numpy(prior)
         self.belief = {
@@ -183,7 +182,7 @@ class Observer:
         everyone = len(active) == self.num_envs
         chosen = slice(None) if everyone else active
         state = self.state if everyone else self.state.select(torch.from_numpy(active))
-        with self._autocast():
+        with autocast(self.encoder.device, self.dtype):
             belief, state = self.encoder.observe(
                 self.patches(glimpses[chosen]),
                 torch.from_numpy(patch_ids[chosen]),
@@ -261,8 +260,3 @@ class Observer:
             values = self.encoder.to_images(values) if name == "pixels" else values.float()
             arrays[name] = values.cpu().numpy()
         return arrays
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self._bfloat16:
-            return torch.autocast("cuda", torch.bfloat16)
-        return contextlib.nullcontext()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+
+if TYPE_CHECKING:
+    from ave_env.configuration import Configuration
 
 ENTRY_POINT = "ave_env.env:ActiveExplorationEnv"
 VECTOR_ENTRY_POINT = "ave_env.vector:ActiveExplorationVectorEnv"
@@ -28,3 +31,23 @@ def register_envs() -> None:
                 vector_entry_point=VECTOR_ENTRY_POINT,
                 kwargs=kwargs,
             )
+
+
+def configuration(env_id: str, **overrides: Any) -> Configuration:
+    """The configuration an id stands for, without making the environment.
+
+    Args:
+        env_id: A registered id.
+        **overrides: Keyword arguments as for `gymnasium.make`; None leaves the id's own value.
+
+    Raises:
+        gymnasium.error.Error: An unknown id.
+        ValueError: An id of another package.
+    """
+    from ave_env.configuration import Configuration
+
+    spec = gym.spec(env_id)
+    if spec.entry_point != ENTRY_POINT:
+        raise ValueError(f"{env_id!r} is not one of {', '.join(ENVIRONMENTS)}")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return Configuration.from_keywords({**spec.kwargs, **given})

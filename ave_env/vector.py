@@ -18,8 +18,9 @@ from ave_env.generators import RowGenerators, parse_seeds
 from ave_env.rendering import Snapshot, draw
 from ave_env.resets import ResetOptions, parse_autoreset_mode
 from ave_env.sensors import Sensor
+from ave_env.snapshots import take_snapshot
 from ave_env.spaces import observation_space
-from ave_env.tasks import TASKS, Task, log_softmax, paste_known, root_mean_squared_error
+from ave_env.tasks import TASKS, Task, paste_known
 
 if TYPE_CHECKING:
     from ave_env.observer import Observer
@@ -82,12 +83,17 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         self.single_observation_space = observation_space(self.sensor, self._observed_shapes())
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-        self._episodes = Episodes(self.num_envs, self.sensor, self.configuration.num_glimpses)
+        self._episodes = Episodes(self.num_envs, self.sensor, self.num_glimpses)
         self._belief: Mapping[str, np.ndarray] = {}
         self._generators = RowGenerators(self.num_envs)
         self._started = np.zeros(self.num_envs, np.bool_)
 
     # What an agent with privileges, a test or a figure may look at -------------------------------
+
+    @property
+    def num_glimpses(self) -> int:
+        """Glimpses in an episode."""
+        return self.configuration.num_glimpses
 
     @property
     def images(self) -> np.ndarray:
@@ -160,7 +166,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             num_envs=self.num_envs,
             num_scenes=len(self.scenes),
             num_actions=self.sensor.num_actions,
-            num_glimpses=self.configuration.num_glimpses,
+            num_glimpses=self.num_glimpses,
         )
         self._generators.seed(seeds, chosen.mask)
         self._begin(chosen)
@@ -218,39 +224,20 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             return None
         return tuple(draw(self.snapshot(row)) for row in range(self.num_envs))
 
+    def close_extras(self) -> None:
+        """Closes the files of the scenes; they open again should they be read again."""
+        if close := getattr(self.scenes, "close", None):
+            close()
+
     def snapshot(self, row: int) -> Snapshot:
         """All that a picture of one row shows."""
-        episodes, observer, belief = self._episodes, self.observer, self._belief
-        steps = int(episodes.steps[row])
-        optional: dict[str, Any] = {}
-        if observer is not None:
-            optional = {
-                "flops_total": int(episodes.flops_total[row]),
-                "flops_step": int(episodes.flops[:, row].sum()),
-                "flops_without_recycling": int(episodes.flops_without_recycling_total[row]),
-                "flops_limit": observer.flops_limit(self.configuration.num_glimpses),
-                "trained_head": observer.trained_head,
-            }
-        for name in ("entropy", "reconstruction"):
-            if name in belief:
-                optional[name] = belief[name][row]
-        if "reconstruction" in belief:
-            one = slice(row, row + 1)
-            errors = root_mean_squared_error(belief["reconstruction"][one], episodes.images[one])
-            optional["rmse"] = float(errors[0])
-        if "logits" in belief:
-            probabilities = np.exp(log_softmax(belief["logits"][row : row + 1]))[0]
-            optional["probabilities"] = probabilities.astype(np.float32)
-        return Snapshot(
-            scene=episodes.images[row],
-            visited=episodes.visited[row],
-            boxes=self.sensor.boxes(episodes.actions[row, :steps]),
-            num_glimpses=self.configuration.num_glimpses,
-            class_names=tuple(self.scenes.class_names),
-            label=int(episodes.labels[row]),
-            title=f"{self.scenes.name}, {self.scenes.split}, scene {episodes.scene_ids[row]}",
-            reward=float(episodes.rewards[row]) if steps else None,
-            **optional,
+        return take_snapshot(
+            self._episodes,
+            row,
+            belief=self._belief,
+            observer=self.observer,
+            scenes=self.scenes,
+            sensor=self.sensor,
         )
 
     # How an episode goes -------------------------------------------------------------------------
@@ -313,7 +300,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
 
     def _observation(self) -> Observation:
         episodes = self._episodes
-        progress = (episodes.steps / self.configuration.num_glimpses).astype(np.float32)
+        progress = (episodes.steps / self.num_glimpses).astype(np.float32)
         observation: Observation = {
             "glimpse": episodes.glimpses.copy(),
             "position": episodes.positions.copy(),

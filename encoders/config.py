@@ -43,7 +43,8 @@ class EncoderConfig:
         class_names: Names of the classes the head was trained for; None while it is untrained.
         mean: Channel means of the normalisation, on pixels in [0, 1].
         std: Channel standard deviations of the normalisation, on pixels in [0, 1].
-        default_split_block: TORE's K where the caller does not choose one; None = half the depth.
+        default_split_block: TORE's K where the caller does not choose one; None = two thirds of
+            the depth.
         patch_normalised_pixels: The decoder predicts each patch relative to its own mean and
             spread (MAE's `norm_pix_loss`), so that its pixels are not colours.
         weights: Where the weights come from: "random", "pretrained" or "trained".

@@ -56,6 +56,29 @@ def random_glimpses(
     return drop_repeated(chosen, grid[0] * grid[1])
 
 
+def random_tiles(
+    rng: np.random.Generator,
+    batch_size: int,
+    num_glimpses: int,
+    grid: tuple[int, int],
+    glimpse_size: int,
+) -> np.ndarray:
+    """Windows that never overlap: random fields of a tiling whose origin is drawn for the batch.
+
+    Returns:
+        int64 `[B, T, glimpse_size**2]`, with T at most the number of fields.
+    """
+    offsets = [rng.integers(min(glimpse_size, side - glimpse_size + 1)) for side in grid]
+    tops, lefts = (
+        np.arange(offset, side - glimpse_size + 1, glimpse_size)
+        for offset, side in zip(offsets, grid, strict=True)
+    )
+    columns = grid[1] - glimpse_size + 1
+    tiles = window_patch_ids(grid, glimpse_size)[(tops[:, None] * columns + lefts).ravel()]
+    order = rng.random((batch_size, len(tiles))).argsort(axis=1)
+    return tiles[order[:, :num_glimpses]]
+
+
 def full_view(batch_size: int, grid: tuple[int, int], glimpse_size: int) -> np.ndarray:
     """Every patch once, as a tiling of glimpses; edge tiles of odd grids are padded with -1.
 

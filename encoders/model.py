@@ -106,7 +106,7 @@ class GlimpseEncoder(nn.Module):
     def default_split_block(self) -> int:
         """TORE's K where the caller does not choose one."""
         chosen = self.config.default_split_block
-        return self.depth // 2 if chosen is None else chosen
+        return 2 * self.depth // 3 if chosen is None else chosen
 
     def init_state(self, batch_size: int, capacity: int | None = None) -> ToreState:
         """An empty cache on the encoder's device.
@@ -213,6 +213,10 @@ class GlimpseEncoder(nn.Module):
         weights = valid.any(2).to(prefix.dtype)
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         mean_prefix = (prefix.unflatten(0, (batch, glimpses)) * weights[..., None, None]).sum(1)
+        blind = ~valid.flatten(1).any(1)
+        if bool(blind.any()):
+            nothing = tore.extract_nothing(self.backbone, split).to(mean_prefix)
+            mean_prefix = torch.where(blind[:, None, None], nothing, mean_prefix)
         tokens = tokens.reshape(batch, glimpses * count, -1)
         mask = None
         if not bool(valid.all()):

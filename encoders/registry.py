@@ -6,11 +6,16 @@ else is the path of a folder written by `encoders.checkpoints.save_encoder`.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import socket
+import urllib.parse
+import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import timm
 import torch
 from timm.data import ImageNetInfo
@@ -108,6 +113,23 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@contextlib.contextmanager
+def _offline_unless_reachable() -> Iterator[None]:
+    """Spares the minute of retries where the hub cannot be reached; cached files still load."""
+    constants = huggingface_hub.constants
+    host = urllib.parse.urlsplit(constants.ENDPOINT).hostname
+    before = constants.HF_HUB_OFFLINE
+    if not urllib.request.getproxies():
+        try:
+            socket.create_connection((host, 443), timeout=3).close()
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def _from_timm(
     name: str, image_size: tuple[int, int] | None, pretrained: bool | None, seed: int
 ) -> GlimpseEncoder:
@@ -116,15 +138,21 @@ def _from_timm(
     if not timm.is_model(architecture):
         close = timm.list_models(f"*{architecture.split('_')[0]}*")[:5]
         raise ValueError(f"timm has no model {architecture!r}; some that it has: {close}")
+    if not timm.models.is_model_in_modules(architecture, _TIMM_MODULES):
+        raise ValueError(
+            f"{architecture!r} is not a plain timm VisionTransformer; choose one of "
+            "encoders.list_encoders('timm/*')"
+        )
     published = timm.get_pretrained_cfg(model_name, allow_unregistered=True)
     size = image_size or tuple(published.input_size[1:])
     options = {"img_size": size}
     vit, weights = None, "random"
     if pretrained is not False and published.has_weights:
         try:
-            vit = timm.create_model(model_name, pretrained=True, **options)
+            with _offline_unless_reachable():
+                vit = timm.create_model(model_name, pretrained=True, **options)
             weights = "pretrained"
-        except Exception as error:
+        except Exception as error:  # whatever a hub client raises
             if pretrained:
                 raise RuntimeError(f"the weights of {name!r} cannot be had: {error}") from error
             warnings.warn(

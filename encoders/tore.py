@@ -177,7 +177,7 @@ class ToreState:
     def _average_prefix(self, prefix: Tensor, seen: Tensor) -> None:
         mean = self.buffer[:, : self.num_prefix_tokens]
         # A first glimpse has weight 1 and so overwrites whatever an ended episode left behind.
-        weight = seen / self.glimpse_counts.clamp(min=1)
+        weight = seen.double() / self.glimpse_counts.clamp(min=1)
         mean.lerp_(prefix.to(mean.dtype), weight.to(mean)[:, None, None])
 
     def _append_ragged(self, tokens: Tensor, patch_ids: Tensor, valid: Tensor) -> None:

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from encoders import checkpoints
-from encoders.glimpses import full_view, random_glimpses
+from encoders.glimpses import full_view, random_glimpses, random_tiles
 from encoders.images import patchify, pixel_targets
 from encoders.model import Belief, GlimpseEncoder
 from encoders.precision import autocast, resolve_precision
@@ -57,6 +57,8 @@ class GlimpseSource(Protocol):
 class RandomGlimpses:
     """The default glimpse source: random windows, random in number, the same number in a batch.
 
+    Half of the batches draw windows anywhere, half draw them from a tiling.
+
     Args:
         config: Counts and probabilities.
         grid: Rows and columns of patches.
@@ -68,17 +70,20 @@ class RandomGlimpses:
         self.warming_up = False
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Patch ids int64 `[B, T, n]` for a batch of images; -1 where seen before."""
         config, size = self.config, self.config.glimpse_size
-        draw = rng.random()
         if self.warming_up:
-            count = rng.integers(min(5, config.max_glimpses), 4 * config.max_glimpses // 3 + 1)
-        elif draw < config.full_view_probability:
+            count = int(rng.integers(config.max_glimpses // 2, 2 * config.max_glimpses + 1))
+            return random_tiles(rng, len(indices), count, self.grid, size)
+        draw = rng.random()
+        if draw < config.full_view_probability:
             return full_view(len(indices), self.grid, size)
-        elif draw < config.full_view_probability + config.blind_probability:
+        if draw < config.full_view_probability + config.blind_probability:
             count = 0
         else:
-            count = rng.integers(1, config.max_glimpses + 1)
-        return random_glimpses(rng, len(indices), int(count), self.grid, size)
+            count = int(rng.integers(1, config.max_glimpses + 1))
+        windows = random_tiles if rng.random() < 0.5 else random_glimpses
+        return windows(rng, len(indices), count, self.grid, size)
 
 
 def tore_loss(
@@ -261,11 +266,14 @@ class EncoderTrainer:
     def _train_step(self, indices: Tensor, images: Tensor) -> dict[str, Tensor]:
         config = self.config
         rng = np.random.default_rng([config.seed, self.step, 1])
-        splits = self.encoder.depth + 1
-        drawn = int(rng.integers(splits))
-        split = drawn if config.split_block is None else config.split_block
+        drawn = int(rng.integers(self.encoder.depth + 1))
+        warming_up = self.step < config.curriculum * self.total_steps
         if isinstance(self.glimpses, RandomGlimpses):
-            self.glimpses.warming_up = self.step < config.curriculum * self.total_steps
+            self.glimpses.warming_up = warming_up
+        if config.split_block is not None:
+            split = config.split_block
+        else:
+            split = 0 if warming_up else drawn
         patch_ids = torch.from_numpy(np.ascontiguousarray(self.glimpses(indices.numpy(), rng)))
         labels = torch.from_numpy(self.train_images.labels[indices.numpy()]).to(self.device)
         for group in self.optimizer.param_groups:
@@ -414,4 +422,5 @@ def describe(metrics: dict[str, float]) -> str:
     return ", ".join(
         f"{name} {100 * value:.1f} %" if name.startswith("accuracy") else f"{name} {value:.1f}"
         for name, value in metrics.items()
+        if name != "step"
     )

@@ -25,8 +25,8 @@ class TrainingConfig:
         max_glimpses: Most random glimpses of a training image.
         full_view_probability: Share of batches that see everything.
         blind_probability: Share of batches that see nothing and so train the first belief.
-        curriculum: Share of all steps with many glimpses and no other views, which gets the
-            classifier off its plateau.
+        curriculum: Share of all steps that begin the run with many glimpses and K = 0, which gets
+            the classifier off its plateau.
         precision: "float32", "bfloat16" or "auto".
         seed: Of everything random.
         num_workers: Processes that load images.
@@ -34,12 +34,12 @@ class TrainingConfig:
         progress: Show a progress bar.
     """
 
-    epochs: int = 12
+    epochs: int = 14
     epoch_size: int | None = 16_384
     batch_size: int = 64
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.05
-    warmup: float = 0.05
+    warmup: float = 0.02
     reconstruction_weight: float = 0.1
     label_smoothing: float = 0.0
     split_block: int | None = None

@@ -122,7 +122,7 @@ def _open(
     if not h5py.is_hdf5(path):
         raise SceneError(
             path,
-            f"{origin} is no HDF5 file; expected one, or a folder {LAYOUTS[source]} (archives "
+            f"{origin} names no HDF5 file; expected one, or a folder {LAYOUTS[source]} (archives "
             "have to be unpacked)",
         )
     return Hdf5Scenes(path, split, **options)

@@ -65,17 +65,15 @@ def decode(data: bytes, path: str, target: tuple[int, int] | None = None) -> np.
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
             if image is not None:
                 return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return _decode_with_pillow(data, target)
+        return _decode_with_pillow(data, path, target)
     except (SceneError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        if not isinstance(error, Image.UnidentifiedImageError):
-            reason = f"cannot be decoded: {error}"
-        elif image_kind(data) != "other":
-            reason = f"damaged or truncated {image_kind(data).upper()} header"
-        else:
+        if isinstance(error, Image.UnidentifiedImageError) and image_kind(data) == "other":
             start = data[:8].hex(" ")
             reason = f"not an image in a known format (it begins with bytes {start})"
+        else:
+            reason = f"damaged or truncated: {error}"
         raise SceneError(path, reason) from error
 
 
@@ -173,7 +171,7 @@ def _reduction(size: tuple[int, int], target: tuple[int, int] | None) -> int:
     return next((step for step in (8, 4, 2) if step <= factor), 1)
 
 
-def _decode_with_pillow(data: bytes, target: tuple[int, int] | None) -> np.ndarray:
+def _decode_with_pillow(data: bytes, path: str, target: tuple[int, int] | None) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         if image.format == "PNG":
             with Image.open(io.BytesIO(data)) as checked:
@@ -181,10 +179,10 @@ def _decode_with_pillow(data: bytes, target: tuple[int, int] | None) -> np.ndarr
         if target is not None:
             image.draft(None, (2 * max(target), 2 * max(target)))  # JPEG only
         image.load()
-        return _to_rgb(image)
+        return _to_rgb(image, path)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image, path: str) -> np.ndarray:
     is_png = image.format == "PNG"
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and is_png):
@@ -192,10 +190,8 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise ValueError(
-            f"{'floating-point' if image.mode == 'F' else '32-bit'} pixels have no known range; "
-            "save it with 8 or 16 bits"
-        )
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise SceneError(path, f"{kind} pixels have no known range; save it with 8 or 16 bits")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, (*TRANSPARENT_COLOUR, 255))

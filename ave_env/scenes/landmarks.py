@@ -109,7 +109,7 @@ def balloon(s: Sketch) -> None:
     bulge = np.sqrt(np.clip(1 - ((s.y + 0.25) / 0.95) ** 2, 0.02, 1))
     s.paint(envelope & (np.abs(s.x / bulge) < 0.1), WHITE)
     s.paint(envelope & (np.abs(np.abs(s.x / bulge) - 0.55) < 0.09), WHITE)
-    s.paint(envelope & (np.abs(s.y + 0.12) < 0.09), YELLOW)
+    s.paint(envelope & (np.abs(s.y + 0.12) < 0.07), WHITE)
     s.shade(envelope & (s.x > 0.25 + 0.2 * s.y), 0.86)
     s.paint(s.line(-0.15, 0.58, -0.12, 0.8, 0.05) | s.line(0.15, 0.58, 0.12, 0.8, 0.05), DARK)
     s.paint(s.box(-0.17, 0.74, 0.17, 0.96), BROWN)
@@ -117,20 +117,20 @@ def balloon(s: Sketch) -> None:
 
 
 def kite(s: Sketch) -> None:
-    """Diamond kite, lime and yellow, with a tail of bows."""
-    diamond = s.polygon((0.1, -0.95), (0.75, -0.3), (-0.1, 0.5), (-0.55, -0.5))
+    """Diamond kite in two greens with a tail of bows."""
+    diamond = s.polygon((0.1, -0.98), (0.86, -0.22), (-0.06, 0.6), (-0.76, -0.38))
     s.paint(diamond, LIME)
-    left = (s.x - 0.1) * 1.45 + (s.y + 0.95) * 0.2 < 0
-    upper = s.y + 0.5 < (s.x + 0.55) * 0.154
-    s.paint(diamond & (left ^ upper), YELLOW)
-    s.paint(s.line(0.1, -0.95, -0.1, 0.5, 0.05) & diamond, DARK)
-    s.paint(s.line(-0.55, -0.5, 0.75, -0.3, 0.05) & diamond, DARK)
-    tail = [(-0.1, 0.5), (0.1, 0.64), (-0.06, 0.8), (0.18, 0.94)]
+    left = (s.x - 0.1) * 1.58 + (s.y + 0.98) * 0.16 < 0
+    upper = s.y + 0.38 < (s.x + 0.76) * 0.1
+    s.paint(diamond & (left ^ upper), (34, 186, 52))
+    s.paint(s.line(0.1, -0.98, -0.06, 0.6, 0.05) & diamond, DARK)
+    s.paint(s.line(-0.76, -0.38, 0.86, -0.22, 0.05) & diamond, DARK)
+    tail = [(-0.06, 0.6), (0.16, 0.72), (-0.1, 0.86)]
     for (x0, y0), (x1, y1) in itertools.pairwise(tail):
         s.paint(s.line(x0, y0, x1, y1, 0.06), DARK)
-    for (x, y), colour in zip(tail[1:], (LIME, YELLOW, LIME), strict=True):
-        s.paint(s.polygon((x - 0.2, y - 0.1), (x - 0.2, y + 0.1), (x, y)), colour)
-        s.paint(s.polygon((x + 0.2, y - 0.1), (x + 0.2, y + 0.1), (x, y)), colour)
+    for x, y in tail[1:]:
+        s.paint(s.polygon((x - 0.26, y - 0.12), (x - 0.26, y + 0.12), (x, y)), LIME)
+        s.paint(s.polygon((x + 0.26, y - 0.12), (x + 0.26, y + 0.12), (x, y)), LIME)
     s.outline()
 
 
@@ -199,20 +199,21 @@ def castle(s: Sketch) -> None:
 
 
 def fountain(s: Sketch) -> None:
-    """Round stone basin with blue water and a white jet."""
-    s.paint(s.ellipse(0, 0.5, 0.98, 0.5), DARK, 0.3)
-    s.paint(s.ellipse(0, 0.4, 0.92, 0.5), (196, 192, 186))
-    s.paint(s.ellipse(0, 0.34, 0.78, 0.38), BLUE)
-    s.paint(s.ellipse(0, 0.4, 0.56, 0.22), SKY_BLUE)
-    s.paint(s.box(-0.1, -0.2, 0.1, 0.36), (170, 166, 164))
-    s.paint(s.ellipse(0, -0.1, 0.4, 0.14), (196, 192, 186))
-    s.paint(s.ellipse(0, -0.13, 0.32, 0.08), SKY_BLUE)
+    """Round basin of blue water with a white jet."""
+    water: Colour = (0, 112, 255)
+    s.paint(s.ellipse(0, 0.5, 0.99, 0.48), DARK, 0.3)
+    s.paint(s.ellipse(0, 0.36, 0.98, 0.56), (214, 226, 240))
+    s.paint(s.ellipse(0, 0.32, 0.88, 0.46), water)
+    s.paint(s.ellipse(0, 0.42, 0.56, 0.22), (70, 196, 255))
+    s.paint(s.box(-0.12, -0.2, 0.12, 0.36), (214, 226, 240))
+    s.paint(s.ellipse(0, -0.12, 0.5, 0.17), (214, 226, 240))
+    s.paint(s.ellipse(0, -0.15, 0.42, 0.1), water)
     for side in (-1, 1):
-        for reach in (0.22, 0.5):
-            drop = ((s.x * side - reach) / reach) ** 2
-            arc = np.abs(s.y - (-0.85 + (0.5 + 0.3 * (reach > 0.3)) * drop + 0.06)) < 0.07
-            s.paint(arc & (s.x * side > 0) & (s.x * side < 1.9 * reach), WHITE, 0.9)
-    s.paint(s.line(0, -0.85, 0, -0.15, 0.12), WHITE)
+        for reach, fall in ((0.2, 0.5), (0.44, 0.8)):
+            bend = ((s.x * side - reach) / reach) ** 2
+            arc = np.abs(s.y - (fall * bend - 0.84)) < 0.1
+            s.paint(arc & (s.x * side > 0) & (s.x * side < 1.95 * reach), WHITE, 0.92)
+    s.paint(s.line(0, -0.9, 0, -0.2, 0.16), WHITE)
     s.outline()
 
 

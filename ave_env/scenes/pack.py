@@ -12,9 +12,11 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ave_env.scenes.errors import SceneError, printable
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     from ave_env.scenes.decoding import Fit
     from ave_env.scenes.folder import Listing, Source
-    from ave_env.scenes.hdf5 import Column, Header
+    from ave_env.scenes.hdf5 import Header
+    from ave_env.scenes.hdf5_writer import Contents
     from ave_env.scenes.spool import Entry, Spool
 
 DESCRIPTION = """\
@@ -135,14 +138,15 @@ def pack(
             seamless=seamless,
             splits=folder.splits,
         )
+        splits = {
+            split: _contents(listing, paths[split], entries, spool)
+            for split, listing in listings.items()
+        }
+        _require_space(out, sum(entry.length for entry in entries.values()), len(entries))
         with progress_bar("writing", len(entries), progress) as bar:
-            columns = {
-                split: _column(listing, paths[split], entries, spool, bar)
-                for split, listing in listings.items()
-            }
-            _write(out, header, columns, sum(entry.length for entry in entries.values()))
+            _publish(out, header, splits, bar)
     os.unlink(spool.path)
-    return {split: len(column.names) for split, column in columns.items()}
+    return {split: len(contents.names) for split, contents in splits.items()}
 
 
 def _refuse_to_overwrite(out: str) -> None:
@@ -190,29 +194,27 @@ def _prepare(path: str, storage: Storage, how: Fit) -> tuple[Entry, bytes | None
     return Entry(image.shape[:2], len(data), zlib.crc32(data), None), encoded
 
 
-def _column(
-    listing: Listing, paths: Sequence[str], entries: dict[str, Entry], spool: Spool, bar: Any
-) -> Column:
+def _contents(
+    listing: Listing, paths: Sequence[str], entries: dict[str, Entry], spool: Spool
+) -> Contents:
     import numpy as np
 
-    from ave_env.scenes.hdf5 import Column
+    from ave_env.scenes.hdf5_writer import Contents
 
     rows = [row for row, path in enumerate(paths) if path in entries]
     if not rows:
         raise SceneError(listing.folder, "every image is broken")
     chosen = [paths[row] for row in rows]
     checksums: np.ndarray = np.array([entries[path].checksum for path in chosen], np.uint32)
-    return Column(
+    return Contents(
         names=[listing.names[row] for row in rows],
         labels=listing.labels[rows],
         checksums=checksums,
-        images=_read_back(chosen, entries, spool, bar),
+        images=_read_back(chosen, entries, spool),
     )
 
 
-def _read_back(
-    paths: Sequence[str], entries: dict[str, Entry], spool: Spool, bar: Any
-) -> Iterator[bytes]:
+def _read_back(paths: Sequence[str], entries: dict[str, Entry], spool: Spool) -> Iterator[bytes]:
     """Yields images as they are to be stored, from the spool or from where they were."""
     from ave_env.scenes.folder import read_file
 
@@ -222,23 +224,42 @@ def _read_back(
         if zlib.crc32(data) != entry.checksum:
             raise SceneError(path, "changed while it was being packed; pack again")
         yield data
-        bar.update()
 
 
-def _write(out: str, header: Header, columns: dict[str, Column], num_bytes: int) -> None:
-    """Writes a file under another name, reads it back, and gives it its name."""
-    from ave_env.scenes import hdf5
-
-    num_images = sum(len(column.names) for column in columns.values())
-    # HDF5 cannot be relied on to survive a full disk, so see to it before.
+def _require_space(out: str, num_bytes: int, num_images: int) -> None:
     needed = int(1.15 * num_bytes) + 256 * num_images + 2**20
     free = shutil.disk_usage(os.path.dirname(out)).free
     if free < needed:
-        raise OSError(f"{out} needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free")
+        raise OSError(f"about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
+
+
+def _publish(out: str, header: Header, splits: dict[str, Contents], bar: Any) -> None:
+    """Writes a file under another name, reads it back, and gives it its name."""
+    from ave_env.scenes import hdf5_writer
+
+    stop = threading.Event()
+
+    def watch(images: Iterable[bytes]) -> Iterator[bytes]:
+        for image in images:
+            if stop.is_set():
+                raise InterruptedError
+            yield image
+            bar.update()
+
+    watched = {
+        split: replace(contents, images=watch(contents.images))
+        for split, contents in splits.items()
+    }
     temporary = f"{out}.tmp"
     try:
-        hdf5.write(temporary, header, columns)
-        hdf5.verify(temporary, header, columns)
+        # Ctrl-C reaches the main thread alone. In another, HDF5 is never interrupted in mid-write.
+        with ThreadPoolExecutor(1) as executor:
+            try:
+                executor.submit(hdf5_writer.write, temporary, header, watched).result()
+            except BaseException:
+                stop.set()
+                raise
+        hdf5_writer.verify(temporary, header, splits)
         _refuse_to_overwrite(out)
         os.replace(temporary, out)
     except BaseException:

@@ -7,6 +7,7 @@ sun is, the fields, walls and cloud streets tell where the road leads, and nothi
 tells the category. Hence whoever looks well needs few glimpses, and whoever looks at random many.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,7 +22,7 @@ from ave_env.scenes.backdrop import (
 )
 from ave_env.scenes.base import Scenes
 from ave_env.scenes.counter import uniform
-from ave_env.scenes.landmarks import BYSTANDERS, LANDMARKS, draw
+from ave_env.scenes.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw
 from ave_env.scenes.palettes import PALETTES
 
 SPLIT_SIZES = {"train": 100_000, "val": 2_000, "test": 2_000}
@@ -83,7 +84,9 @@ def _tables(image_size: tuple[int, int]) -> tuple[Backdrop, _Figures]:
         size / reference for size, reference in zip(image_size, _REFERENCE_SIZE, strict=True)
     )
 
-    def variants(drawing, half_sizes, tint):
+    def variants(
+        drawing: Drawing, half_sizes: Sequence[float], tint: Sequence[float]
+    ) -> list[np.ndarray]:
         figures = [draw(drawing, half * tall, half * wide, tint) for half in half_sizes]
         return [*figures, *(np.ascontiguousarray(figure[:, ::-1]) for figure in figures)]
 
@@ -255,8 +258,8 @@ class SyntheticScenes(Scenes):
         count = low + int(draws[_COUNT] * (high - low + 1))
         table = draws[_BYSTANDER_DRAWS : _BYSTANDER_DRAWS + 5 * count].reshape(count, 5)
         bands = np.searchsorted([0.3, 0.65], table[:, 0], side="right")
-        nearest, farthest = np.asarray(_BYSTANDER_ROWS)[bands].T
-        rows = nearest + table[:, 1] * (farthest - nearest)
+        upper, lower = np.asarray(_BYSTANDER_ROWS)[bands].T
+        rows = upper + table[:, 1] * (lower - upper)
         columns = table[:, 2] * _REFERENCE_SIZE[1]
         dy = rows[:, None] - centers[:, 0] / tall
         dx = np.abs(columns[:, None] - centers[:, 1] / wide)

@@ -1,0 +1,138 @@
+"""What is watched, logged and kept while PPO trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from agents.ppo import PpoTrainer
+
+
+class ProgressCallback(BaseCallback):
+    """A progress bar with the success rate and return of the last episodes.
+
+    Args:
+        total_timesteps: Length of the bar.
+        enabled: Show it.
+    """
+
+    def __init__(self, total_timesteps: int, enabled: bool = True) -> None:
+        super().__init__()
+        self.total_timesteps = total_timesteps
+        self.enabled = enabled
+        self.bar: tqdm | None = None
+
+    def _on_training_start(self) -> None:
+        self.bar = tqdm(
+            total=self.total_timesteps,
+            initial=self.num_timesteps,
+            disable=not self.enabled,
+            unit="step",
+            desc="ppo",
+            smoothing=0.1,
+        )
+
+    def _on_step(self) -> bool:
+        if self.bar is not None:
+            self.bar.update(self.num_timesteps - self.bar.n)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.bar is not None and self.model.ep_success_buffer:
+            self.bar.set_postfix(
+                success=f"{100 * np.mean(self.model.ep_success_buffer):.0f} %",
+                reward=f"{np.mean([episode['r'] for episode in self.model.ep_info_buffer]):.2f}",
+            )
+
+    def _on_training_end(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class ExplorationCallback(BaseCallback):
+    """Logs how the policy explores: coverage, cost and spread of its glimpses.
+
+    `exploration/coverage` is the share of the scene seen in an episode, `exploration/revisits` the
+    share of looked-at patches that were known already, `exploration/position_entropy` the entropy
+    in bits of the positions chosen in a rollout: a policy collapsed to one spot shows there first.
+    """
+
+    def _on_rollout_start(self) -> None:
+        self._actions: list[np.ndarray] = []
+        self._ended: list[dict] = []
+
+    def _on_step(self) -> bool:
+        self._actions.append(np.asarray(self.locals["actions"]))
+        self._ended += [info for info in self.locals["infos"] if "coverage" in info]
+        return True
+
+    def _on_rollout_end(self) -> None:
+        counts = np.bincount(np.concatenate(self._actions).ravel())
+        shares = counts[counts > 0] / counts.sum()
+        self.logger.record("exploration/position_entropy", float(-(shares * np.log2(shares)).sum()))
+        if not self._ended:
+            return
+        coverage = float(np.mean([info["coverage"] for info in self._ended]))
+        env = self.training_env.get_attr("configuration", indices=0)[0]
+        grid = env.sensor.grid
+        most = min(env.num_glimpses * env.glimpse_size**2 / (grid[0] * grid[1]), 1.0)
+        self.logger.record("exploration/coverage", coverage)
+        self.logger.record("exploration/revisits", 1 - coverage / most)
+        flops = float(np.mean([info["flops_total"] for info in self._ended]))
+        self.logger.record("exploration/gflops_per_episode", flops / 1e9)
+
+
+class CheckpointCallback(BaseCallback):
+    """Scores the policy on validation scenes now and then, keeps the best, saves for a resume.
+
+    Args:
+        trainer: Whose model is trained.
+        folder: Run folder.
+        score: Called without arguments after the agent was saved; higher is better.
+        every: Environment steps between two scores.
+    """
+
+    def __init__(
+        self,
+        trainer: PpoTrainer,
+        folder: Path,
+        score: Callable[[], float],
+        every: int,
+    ) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.folder = folder
+        self.score = score
+        self.every = every
+        self.best = -np.inf
+        self.history: list[tuple[int, float]] = []
+        self._next = every
+
+    def _on_training_start(self) -> None:
+        self._next = self.num_timesteps + self.every
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps < self._next:
+            return
+        self._next = self.num_timesteps + self.every
+        self.check()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def check(self) -> None:
+        """Scores the policy as it is and keeps it if it is the best so far."""
+        self.trainer.save(self.folder)
+        self.trainer.save_state(self.folder)
+        value = self.score()
+        self.history.append((self.trainer.num_timesteps, value))
+        self.logger.record("validation/score", value)
+        if value >= self.best:
+            self.best = value
+            self.trainer.save(self.folder / "best")

@@ -1,0 +1,34 @@
+"""How agents are compared; imports neither torch nor NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How agents are compared.
+
+    Attributes:
+        num_scenes: Most scenes, spread evenly over the split; None = the whole split.
+        num_envs: Most scenes explored at a time.
+        seeds: Seeds of agents that use chance; the others are run once.
+        episodes: Episodes to draw per agent, of the same scenes for all.
+        resamples: Bootstrap resamples of the scenes.
+        progress: Show progress bars.
+    """
+
+    num_scenes: int | None = None
+    num_envs: int = 256
+    seeds: tuple[int, ...] = (0,)
+    episodes: int = 2
+    resamples: int = 2_000
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("num_scenes", 1), ("num_envs", 1), ("episodes", 0), ("resamples", 1)):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ValueError(f"{name}={value}; expected at least {lowest}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds={self.seeds}; expected different numbers of at least 0")

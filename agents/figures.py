@@ -1,0 +1,160 @@
+"""Curves over glimpses and over compute, drawn without a display."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from agents.comparison import Comparison
+from agents.results import FLOPS_CONVENTION
+from agents.statistics import CONFIDENCE
+
+# Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision.
+_BLACK, _GREY = "#000000", "#767676"
+_AGENT_STYLES = {
+    "random": (_GREY, "o"),
+    "checkerboard": ("#56B4E9", "s"),
+    "raster": ("#0072B2", "v"),
+    "center_out": ("#F0E442", "P"),
+    "ame": ("#009E73", "^"),
+    "ame_normalised": ("#CC79A7", "D"),
+    "oracle": (_BLACK, ""),
+}
+# For agents with names of their own: trained ones.
+_OTHER_COLORS = ("#D55E00", "#E69F00", "#882255", "#332288", "#44AA99")
+_OTHER_MARKERS = ("o", "s", "^", "D", "v")
+
+_LABELS = {"accuracy": "accuracy (%)", "rmse": "RMSE (grey levels)"}
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#4d4d4d",
+    "axes.grid": True,
+    "axes.labelcolor": "#1a1a1a",
+    "axes.labelsize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "xtick.color": "#4d4d4d",
+    "ytick.color": "#4d4d4d",
+}
+
+
+def draw_curves(comparison: Comparison, path: Path) -> None:
+    """Draws the main metric over glimpses and over GFLOPs; with an untrained head, what was spent.
+
+    Args:
+        comparison: What was run.
+        path: PNG to write; appears whole or not at all.
+    """
+    with rc_context(_STYLE):
+        layout = ConstrainedLayoutEngine(w_pad=0.1)
+        figure = Figure(figsize=(9.6, 4.3), dpi=200, layout=layout)
+        FigureCanvasAgg(figure)
+        if comparison.main_metric is None:
+            _draw_spending(figure, comparison)
+        else:
+            _draw_metric(figure, comparison, comparison.main_metric)
+        figure.suptitle(_title(comparison), fontsize=11, fontweight="bold", x=0.01, ha="left")
+        partial = path.with_name(f".{path.name}.writing")
+        figure.savefig(partial, format="png", metadata={"Software": None})
+    os.replace(partial, path)
+
+
+def _draw_metric(figure: Figure, comparison: Comparison, metric: str) -> None:
+    over_glimpses, over_gflops = figure.subplots(1, 2, sharey=True)
+    scale = 100 if metric == "accuracy" else 1
+    glimpses = np.arange(comparison.num_glimpses + 1)
+    for result, style in zip(comparison.results, _styles(comparison), strict=True):
+        interval = result.over_scenes[metric]
+        # The search of an agent that is told the answer is no price that anyone would pay.
+        spent = result.gflops() + (0 if result.privileged else result.gflops("policy"))
+        for axes, places in ((over_glimpses, glimpses), (over_gflops, spent)):
+            low, high = scale * interval.low, scale * interval.high
+            axes.fill_between(places, low, high, color=style["color"], alpha=0.16, linewidth=0)
+            axes.plot(places, scale * interval.mean, clip_on=False, **style)
+    if metric == "accuracy":
+        over_glimpses.set_ylim(0, 100)
+    over_glimpses.set_ylabel(_LABELS[metric])
+    _number_glimpses(over_glimpses, comparison)
+    over_gflops.set_xlabel(f"GFLOPs ({FLOPS_CONVENTION})")
+    over_gflops.set_xlim(left=0)
+    over_gflops.xaxis.set_major_locator(MaxNLocator(5))
+    # The order of the legend is that of the curves' ends, from top to bottom.
+    handles, labels = over_glimpses.get_legend_handles_labels()
+    order = np.argsort([-result.over_scenes[metric].mean[-1] for result in comparison.results])
+    notes = [f"Bands: {CONFIDENCE:.0%} bootstrap intervals\nover scenes."]
+    if any(result.privileged for result in comparison.results):
+        notes.append("The oracle is told the label; its search\nis not counted in its GFLOPs.")
+    legend = figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside right upper",
+        frameon=False,
+        title="\n".join(notes) + "\n",
+        title_fontsize=7.5,
+        alignment="left",
+        borderaxespad=0.8,
+    )
+    legend.get_title().set_color("#4d4d4d")
+
+
+def _draw_spending(figure: Figure, comparison: Comparison) -> None:
+    axes = figure.subplots()
+    glimpses = np.arange(comparison.num_glimpses + 1)
+    for result, style in zip(comparison.results, _styles(comparison), strict=True):
+        axes.plot(glimpses, result.gflops(), clip_on=False, **style)
+        without = {**style, "linestyle": ":", "marker": "", "label": None}
+        axes.plot(glimpses, result.gflops("flops_without_recycling"), **without)
+    axes.plot([], [], color=_GREY, linestyle=":", label="without recycling")
+    _number_glimpses(axes, comparison)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(f"GFLOPs so far\n({FLOPS_CONVENTION})")
+    figure.legend(loc="outside right center", frameon=False)
+
+
+def _number_glimpses(axes: Axes, comparison: Comparison) -> None:
+    axes.set_xlabel("glimpses")
+    axes.set_xlim(0, comparison.num_glimpses)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0)
+
+
+def _title(comparison: Comparison) -> str:
+    record = comparison.record
+    title = (
+        f"{comparison.num_scenes:,} scenes of {record['scenes']['name']} "
+        f"({record['scenes']['split']}), encoder {record['encoder']['name']}, "
+        f"K = {record['split_block']}"
+    )
+    return title if comparison.main_metric else f"{title}: untrained head, compute only"
+
+
+def _styles(comparison: Comparison) -> list[dict[str, Any]]:
+    """Line, colour and marker of each agent; those without parameters always look the same."""
+    styles, others = [], 0
+    for result in comparison.results:
+        if result.label in _AGENT_STYLES:
+            color, marker = _AGENT_STYLES[result.label]
+        else:
+            color = _OTHER_COLORS[others % len(_OTHER_COLORS)]
+            marker = _OTHER_MARKERS[others // len(_OTHER_COLORS) % len(_OTHER_MARKERS)]
+            others += 1
+        style: dict[str, Any] = {"color": color, "marker": marker, "label": result.label}
+        if result.privileged:
+            style |= {"linestyle": "--", "label": f"{result.label} (upper bound)"}
+        styles.append(style)
+    return styles

@@ -1,0 +1,146 @@
+"""The table that people see."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.comparison import AgentResult, Comparison
+from agents.results import FLOPS_CONVENTION
+from agents.statistics import CONFIDENCE
+
+# Where the output is no terminal there is no width to keep to.
+_WIDTH_OF_FILES = 100
+
+_SCALES = {"accuracy": 100, "rmse": 1}
+_UNITS = {"accuracy": "accuracy in %", "rmse": "RMSE in grey levels (0-255; lower is better)"}
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Prints agents x glimpses with intervals, what they cost, and how to read it.
+
+    Args:
+        comparison: What was run.
+        console: Where to; None = standard output.
+    """
+    if console is None:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=_WIDTH_OF_FILES)
+    console.print(comparison_table(comparison))
+    for line in _notes(comparison):
+        console.print(line, highlight=False, markup=False, soft_wrap=console.is_terminal)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Agents x glimpses: the main metric with its interval, and GFLOPs per episode."""
+    scenes, encoder = comparison.record["scenes"], comparison.record["encoder"]
+    title = (
+        f"{comparison.num_scenes:,} scenes of {scenes['name']} ({scenes['split']}), "
+        f"encoder {encoder['name']}, K = {comparison.record['split_block']}"
+    )
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, title_style="bold", padding=(0, 1, 0, 0), pad_edge=False
+    )
+    table.add_column("\nagent", no_wrap=True)
+    metric = comparison.main_metric
+    several_seeds = metric is not None and any(len(one.seeds) > 1 for one in comparison.results)
+    headings = []
+    if metric is None:
+        headings.append("\naccuracy")
+    else:
+        headings += [f"{t}\nglimpse{'s'[: t > 1]}" for t in comparison.table_steps]
+    headings += ["over\nseeds"] * several_seeds + ["GFLOPs per\nepisode", "without\nrecycling"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result in comparison.results:
+        cells = [_agent_cell(result)]
+        if metric is None:
+            cells.append(Text("untrained head", style="yellow"))
+        else:
+            cells += [_metric_cell(result, metric, t) for t in comparison.table_steps]
+            if several_seeds:
+                cells.append(_seeds_cell(result, metric))
+        table.add_row(*cells, *_cost_cells(result))
+    return table
+
+
+def _agent_cell(result: AgentResult) -> Text:
+    return _cell(result.label, "upper bound" if result.privileged else "")
+
+
+def _metric_cell(result: AgentResult, metric: str, t: int) -> Text:
+    interval = result.over_scenes[metric]
+    mean, low, high = (
+        _number(_SCALES[metric] * ends[t]) for ends in (interval.mean, interval.low, interval.high)
+    )
+    return _cell(mean, f"{low}-{high}")
+
+
+def _seeds_cell(result: AgentResult, metric: str) -> Text:
+    deviation = result.over_seeds(metric)
+    if deviation is None:
+        return Text()
+    return _cell(f"sd {_SCALES[metric] * deviation[-1]:.2f}", f"{len(result.seeds)} seeds")
+
+
+def _cost_cells(result: AgentResult) -> tuple[Text, Text]:
+    spent = float(result.gflops()[-1])
+    without = float(result.gflops("flops_without_recycling")[-1])
+    policy = float(result.gflops("policy")[-1])
+    return (
+        _cell(f"{spent:#.3g}", f"+{policy:#.2g} policy" if policy else ""),
+        _cell(f"{without:#.3g}", f"{1 - spent / without:.0%} saved" if without else ""),
+    )
+
+
+def _cell(first: str, second: str) -> Text:
+    text = Text(first, style="bold")
+    if second:
+        text.append(f"\n{second}", style="not bold dim")
+    return text
+
+
+def _number(value: float) -> str:
+    return "100" if value == 100 else f"{value:.1f}"
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    lines = []
+    if comparison.main_metric is None:
+        lines.append(
+            "untrained head: the class head was not trained for these classes, so an accuracy "
+            "would mean nothing; what was spent is exact."
+        )
+    else:
+        lines.append(
+            f"{_UNITS[comparison.main_metric]}; below it the {CONFIDENCE:.0%} bootstrap interval "
+            "over scenes."
+        )
+        lines += _best_two(comparison)
+    lines.append(
+        f"GFLOPs: {FLOPS_CONVENTION}, in billions; what the encoder spends on an episode, mean "
+        "over scenes. The belief before the first glimpse is a constant of the weights and charged "
+        "to no episode. Policy: choosing the glimpses, beyond the encoder. Without recycling: the "
+        "same encoder, encoding all that was seen again after each glimpse."
+    )
+    return lines
+
+
+def _best_two(comparison: Comparison) -> list[str]:
+    """How far the best agent is ahead of the next, scene by scene."""
+    if len(ranked := comparison.ranked()) < 2:
+        return []
+    best, second = ranked[0].label, ranked[1].label
+    sign, pair = 1, (best, second)
+    if pair not in comparison.differences:
+        sign, pair = -1, (second, best)
+    interval, t = comparison.differences[pair], comparison.num_glimpses
+    scale = sign * _SCALES[str(comparison.main_metric)]
+    low, high = sorted((scale * interval.low[t], scale * interval.high[t]))
+    return [
+        f"{best} minus {second} after {t} glimpses: {scale * interval.mean[t]:+.1f} "
+        f"({low:+.1f} to {high:+.1f}, paired over scenes)."
+    ]

@@ -1,0 +1,163 @@
+"""Training runs: PPO in an environment, and encoders on an agent's glimpses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.callbacks import CheckpointCallback, ExplorationCallback, ProgressCallback
+from agents.evaluation import evaluate
+from agents.finetuning import PolicyGlimpses
+from agents.ppo import OBSERVABLES, PpoAgent, PpoTrainer
+from agents.ppo_config import PpoConfig
+from ave_env.registration import configuration
+from ave_env.vector import ActiveExplorationVectorEnv
+from encoders import GlimpseEncoder, create_encoder
+from encoders.training import EncoderTrainer, describe
+from encoders.training_config import TrainingConfig
+
+
+def learn_policy(
+    folder: Path,
+    env_id: str,
+    settings: Mapping[str, Any],
+    config: PpoConfig,
+    *,
+    seed: int = 0,
+    total_timesteps: int,
+    num_envs: int = 256,
+    eval_freq: int = 100_000,
+    eval_scenes: int = 512,
+    resume: bool = False,
+    progress: bool = True,
+    tensorboard_log: Path | None = None,
+) -> bool:
+    """Trains a PPO agent on the train split and scores it on the validation split.
+
+    Args:
+        folder: Run folder; receives the agent, its best version in `best/`, and a training state.
+        env_id: Environment id.
+        settings: Keyword arguments of the environment but `split` and `observe`; None leaves the
+            id's own value.
+        config: Hyper-parameters.
+        seed: Of everything random.
+        total_timesteps: Environment steps of the whole run.
+        num_envs: Rows.
+        eval_freq: Environment steps between two validations.
+        eval_scenes: Scenes of a validation.
+        resume: Continue from the folder's training state.
+        progress: Show a progress bar.
+        tensorboard_log: Folder of TensorBoard events; None = inside the run folder.
+
+    Returns:
+        False when Ctrl-C ended it early; what was learnt is saved all the same.
+
+    Raises:
+        ValueError: Settings that do not fit each other, or an encoder without a decoder.
+    """
+    encoder = _open_encoder(env_id, settings)
+    shared = {**settings, "encoder": encoder, "observe": OBSERVABLES}
+    env = _vector_env(env_id, num_envs, "SAME_STEP", split="train", **shared)
+    validation = _vector_env(env_id, min(eval_scenes, 256), "DISABLED", split="val", **shared)
+    log = tensorboard_log or folder / "tensorboard"
+    trainer = PpoTrainer(env, config, seed, str(log))
+    if resume:
+        trainer.load_state(folder)
+
+    def score() -> float:
+        agent = PpoAgent(validation, folder)
+        return evaluate(agent, validation, num_scenes=eval_scenes, progress=False).final_score()
+
+    checkpoints = CheckpointCallback(trainer, folder, score, eval_freq)
+    callbacks = [
+        ProgressCallback(total_timesteps, progress),
+        ExplorationCallback(),
+        checkpoints,
+    ]
+    trainer.save(folder)
+    try:
+        trainer.learn(total_timesteps, callbacks)
+    except KeyboardInterrupt:
+        finished = False
+    else:
+        finished = True
+        checkpoints.check()
+    trainer.save(folder)
+    trainer.save_state(folder)
+    return finished
+
+
+def finetune_encoder(
+    folder: Path,
+    policy: str,
+    env_id: str,
+    settings: Mapping[str, Any],
+    config: TrainingConfig,
+    *,
+    resume: bool = False,
+    tensorboard_log: Path | None = None,
+) -> bool:
+    """Trains an encoder on the glimpses of a policy without parameters.
+
+    Args:
+        folder: Run folder; receives the encoder and a training state.
+        policy: Name of the agent.
+        env_id: Environment id.
+        settings: As for `learn_policy`.
+        config: Hyper-parameters.
+        resume: Continue from the folder's training state.
+        tensorboard_log: Folder of TensorBoard events; None = the run folder.
+
+    Returns:
+        False when Ctrl-C ended it early; what was learnt is saved all the same.
+    """
+    splits = [
+        configuration(env_id, **{**settings, "split": split}).open_scenes()
+        for split in ("train", "val")
+    ]
+    encoder = _open_encoder(env_id, settings)
+    encoder.config = dataclasses.replace(
+        encoder.config,
+        name=f"{encoder.config.name}-{policy}",
+        class_names=splits[0].class_names if encoder.config.num_classes else None,
+        weights="trained",
+    )
+    base = configuration(env_id, **settings)
+    exploring = {**vars(base), "scenes": splits[0]}
+    for name in ("encoder", "observe"):
+        exploring.pop(name)
+    trainer = EncoderTrainer(
+        encoder,
+        *splits,
+        dataclasses.replace(config, glimpse_size=base.glimpse_size),
+        folder,
+        glimpses=PolicyGlimpses(policy, encoder, exploring, seed=config.seed),
+        device=base.device,
+        tensorboard_folder=tensorboard_log,
+    )
+    if resume:
+        trainer.resume()
+    print(describe(trainer.run()))
+    return trainer.step >= trainer.total_steps
+
+
+def _open_encoder(env_id: str, settings: Mapping[str, Any]) -> GlimpseEncoder:
+    """The encoder that settings name, for the classes of the train split."""
+    base = configuration(env_id, **{**settings, "split": "train"})
+    if base.encoder is None:
+        raise ValueError("training needs an encoder; encoder is None")
+    return create_encoder(
+        str(base.encoder),
+        image_size=base.image_size,
+        class_names=base.open_scenes().class_names,
+        device=base.device,
+    )
+
+
+def _vector_env(
+    env_id: str, num_envs: int, autoreset_mode: str, **settings: Any
+) -> ActiveExplorationVectorEnv:
+    fields = vars(configuration(env_id, **settings))
+    return ActiveExplorationVectorEnv(num_envs, autoreset_mode=autoreset_mode, **fields)

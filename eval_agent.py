@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Compares glimpse policies in the same scenes: one table, one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from agents import run_folder
+from agents.evaluation_config import EvaluationConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Lets glimpse policies explore every scene of a split once, and compares them.
+
+    Prints a table (agents x glimpses, with 95 % intervals over scenes, and GFLOPs per episode). The
+    run folder receives `summary.json`, `per_step.csv`, `per_scene.csv.gz`, `curves.png` and a few
+    episodes as animations.
+
+    Attributes:
+        agents: random, checkerboard, raster, center_out, ame, ame_normalised, oracle, or run
+            folders of trained agents.
+        env: Environment id.
+        split: "train", "val" or "test".
+        data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
+        list_file: List of image paths that decides the splits of SUN360.
+        scene_seed: Seed of procedural scenes; another one makes scenes never seen before.
+        scenes: Most scenes, spread evenly over the split; None = the whole split.
+        task: What is asked of the belief.
+        encoder: Name or folder of the encoder.
+        split_block: TORE's K. This and the next five, where None, are those that the first run
+            folder among the agents was trained with, else the encoder's or environment's own.
+        image_size: Height and width in pixels.
+        patch_size: Side of a patch in pixels.
+        glimpse_size: Side of a glimpse in patches.
+        num_glimpses: Glimpses in an episode.
+        wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
+        overlap: Whether patches seen again are encoded again ("keep") or not ("dedup").
+        num_envs: Most scenes explored at a time.
+        seed: Seeds of agents that use chance, e.g. `--seed 0 1 2`.
+        device: Of the encoder: "auto", "cpu" or "cuda".
+        precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
+        episodes: Episodes to draw per agent.
+        output: Folder of run folders.
+        progress: Show progress bars.
+        smoke: A few scenes, to see that everything runs.
+    """
+
+    agents: tuple[str, ...] = ("random", "checkerboard", "ame")
+    env: str = "AVE-Synthetic-v0"
+    split: Literal["train", "val", "test"] = "test"
+    data_root: Path | None = None
+    list_file: Path | None = None
+    scene_seed: int = 0
+    scenes: int | None = None
+    task: Literal["classification", "reconstruction"] = "classification"
+    encoder: str = "tore-nano"
+    split_block: int | None = None
+    image_size: tuple[int, int] | None = None
+    patch_size: int | None = None
+    glimpse_size: int | None = None
+    num_glimpses: int | None = None
+    wrap_azimuth: bool | None = None
+    overlap: Literal["dedup", "keep"] = "dedup"
+    num_envs: Annotated[int, tyro.conf.arg(aliases=["--n-envs"])] = 256
+    seed: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--seeds"])] = (0,)
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    episodes: int = 2
+    output: Path = Path("runs")
+    progress: bool = True
+    smoke: bool = False
+
+
+# Settings that a trained agent is bound to.
+_OF_TRAINING = (
+    "split_block",
+    "image_size",
+    "patch_size",
+    "glimpse_size",
+    "num_glimpses",
+    "wrap_azimuth",
+)
+
+
+def main() -> None:
+    """Parses the command line and compares."""
+    options = tyro.cli(Options)
+    if options.smoke:
+        options = dataclasses.replace(
+            options, scenes=min(options.scenes or 16, 16), episodes=min(options.episodes, 1)
+        )
+    from gymnasium.error import Error as GymnasiumError
+
+    try:
+        compare(options)
+    except (ValueError, TypeError, OSError, GymnasiumError) as error:
+        sys.exit(f"eval_agent.py: error: {error}")
+
+
+def compare(options: Options) -> Path:
+    """Walks, writes the run folder, prints the table; returns the folder."""
+    config = EvaluationConfig(
+        num_scenes=options.scenes,
+        num_envs=options.num_envs,
+        seeds=options.seed,
+        episodes=options.episodes,
+        progress=options.progress,
+    )
+    from agents.comparison import evaluate_agents
+    from agents.results import write_results
+    from agents.tables import print_comparison
+
+    options.output.mkdir(parents=True, exist_ok=True)  # should that fail, then before the walk
+    comparison = evaluate_agents(options.agents, options.env, environment(options), config)
+    folder = run_folder.create_run_folder(options.output, f"eval-{options.env}")
+    run_folder.write_json(folder / run_folder.RUN_FILE, run_folder.describe_run(options))
+    write_results(comparison, folder)
+    print_comparison(comparison)
+    print(f"run folder: {folder}")
+    return folder
+
+
+def environment(options: Options) -> dict[str, Any]:
+    """Keyword arguments of the environment; None leaves the id's own value."""
+    names = ("split", "data_root", "list_file", "task", "encoder", "overlap", "device", "precision")
+    trained = _trained_settings(options.agents)
+    return (
+        {name: getattr(options, name) for name in names}
+        | {"seed": options.scene_seed}
+        | {
+            name: trained.get(name) if getattr(options, name) is None else getattr(options, name)
+            for name in _OF_TRAINING
+        }
+    )
+
+
+def _trained_settings(agents: tuple[str, ...]) -> dict[str, Any]:
+    """What the first run folder among the agents was trained with."""
+    from agents.ppo import AGENT_FILE, read_agent
+
+    for name in agents:
+        if Path(name, AGENT_FILE).is_file():
+            description = read_agent(name)
+            return {**description["environment"], "split_block": description["split_block"]}
+    return {}
+
+
+if __name__ == "__main__":
+    main()
