@@ -157,7 +157,13 @@ def train(options: Options) -> None:
             options.finetuning, seed=options.seed, progress=options.progress
         )
         finished = finetune_encoder(
-            folder, options.policy, options.env, settings, config, resume=resume, tensorboard_log=log
+            folder,
+            options.policy,
+            options.env,
+            settings,
+            config,
+            resume=resume,
+            tensorboard_log=log,
         )
         settings["encoder"] = str(folder)
         agents = list(dict.fromkeys([*options.agents, options.policy]))

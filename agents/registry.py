@@ -45,7 +45,9 @@ def agent_class(name: str | os.PathLike[str]) -> type[Agent]:
     if Path(name, AGENT_FILE).is_file():
         return PpoAgent
     if str(name) == PpoAgent.name:
-        raise ValueError("agent 'ppo' is a trained one: give the run folder that train_agent.py made")
+        raise ValueError(
+            "agent 'ppo' is a trained one: give the run folder that train_agent.py made"
+        )
     raise ValueError(
         f"no agent {str(name)!r}: expected one of {', '.join(_AGENTS)}, or a run folder with "
         f"{AGENT_FILE}"

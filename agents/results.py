@@ -3,7 +3,7 @@
 | file | what |
 | --- | --- |
 | `run.json` | command, versions, commit, machine, date |
-| `summary.json` | what was run and what came out, without dates |
+| `summary.json` | settings, library versions, encoder, and what came out |
 | `per_step.csv` | metrics over scenes after t = 0..T glimpses, a block per agent and seed |
 | `per_scene.csv.gz` | every glimpse of every scene |
 | `curves.png` | the task's metric over glimpses and over GFLOPs |
@@ -76,7 +76,7 @@ PER_SCENE_COLUMNS = (
     "x1",
 )
 
-_VOLATILE = ("command", "date", "machine")
+_VOLATILE = ("command", "date", "git_commit", "machine")
 
 
 def write_results(comparison: Comparison, folder: Path) -> None:

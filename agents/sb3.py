@@ -26,9 +26,7 @@ class GlimpseVecEnv(VecEnv):
         ValueError: Another autoreset mode, or a key that the observations lack.
     """
 
-    def __init__(
-        self, env: ActiveExplorationVectorEnv, keys: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, env: ActiveExplorationVectorEnv, keys: Iterable[str] | None = None) -> None:
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
                 f"autoreset_mode is {env.autoreset_mode.name}; SB3 needs "

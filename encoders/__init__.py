@@ -37,7 +37,7 @@ _HOMES = {
     "resize_grid": "factory",
 }
 
-__all__ = [  # noqa: RUF022 - the order of _HOMES
+__all__ = [
     "DECODER_OUTPUTS",
     "OUTPUTS",
     "Belief",

@@ -157,7 +157,7 @@ _DECODER = re.compile(r"^decoder_(embed|pos_embed|blocks|norm|pred)\b")
 
 
 def _canonical_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """timm's and MAE's own names, whatever wrapped them."""
+    """Timm's and MAE's own names, whatever wrapped them."""
     tensors = {}
     for name, tensor in state_dict.items():
         for prefix in _PREFIXES:
@@ -234,7 +234,9 @@ def _read_decoder(
 
 def _depth(tensors: Mapping[str, Tensor], stem: str) -> int:
     pattern = re.compile(rf"^{stem}\.(\d+)\.")
-    return 1 + max((int(match[1]) for name in tensors if (match := pattern.match(name))), default=-1)
+    return 1 + max(
+        (int(match[1]) for name in tensors if (match := pattern.match(name))), default=-1
+    )
 
 
 def _has_prefix_rows(

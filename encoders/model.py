@@ -166,9 +166,7 @@ class GlimpseEncoder(nn.Module):
             nothing = tore.extract_nothing(self.backbone, split)
             rows = unseen.to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
-        belief = self._aggregate(
-            state.sequence(), state.mask(), state.cached_ids(), split, outputs
-        )
+        belief = self._aggregate(state.sequence(), state.mask(), state.cached_ids(), split, outputs)
         return belief, state
 
     @torch.no_grad()

@@ -129,7 +129,9 @@ class ToreState:
         extra = max(capacity, 2 * self.capacity) - self.capacity
         batch_size, _, width = self.buffer.shape
         self.buffer = torch.cat([self.buffer, self.buffer.new_zeros(batch_size, extra, width)], 1)
-        self.patch_ids = torch.cat([self.patch_ids, self.patch_ids.new_full((batch_size, extra), -1)], 1)
+        self.patch_ids = torch.cat(
+            [self.patch_ids, self.patch_ids.new_full((batch_size, extra), -1)], 1
+        )
 
     def append(self, prefix: Tensor, tokens: Tensor, patch_ids: Tensor, split_block: int) -> None:
         """Adds one glimpse to every row.
@@ -158,7 +160,7 @@ class ToreState:
         self.split_blocks[seen] = split_block
 
     def mask(self) -> Tensor | None:
-        """bool `[B, P + max tokens]`, False for padding; None when all rows are equally long."""
+        """Bool `[B, P + max tokens]`, False for padding; None when all rows are equally long."""
         longest = int(self.token_counts.max())
         if bool((self.token_counts == longest).all()):
             return None

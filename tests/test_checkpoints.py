@@ -127,15 +127,26 @@ def official_names(model) -> dict[str, torch.Tensor]:
         "decoder_pred": "decoder.decoder_pred",
     }
     tensors = {name: source[key] for name, key in names.items()}
-    stacks = (("blocks", "vit.encoder.layer", "vit.layers"), ("decoder_blocks", "decoder.decoder_layers", ""))
+    stacks = (
+        ("blocks", "vit.encoder.layer", "vit.layers"),
+        ("decoder_blocks", "decoder.decoder_layers", ""),
+    )
     for stem, *candidates in stacks:
         there = next(
-            prefix for prefix in candidates if prefix and f"{prefix}.0.layernorm_before.weight" in source
+            prefix
+            for prefix in candidates
+            if prefix and f"{prefix}.0.layernorm_before.weight" in source
         )
-        depth = 1 + max(int(k[len(there) + 1 :].split(".")[0]) for k in source if k.startswith(f"{there}."))
+        depth = 1 + max(
+            int(k[len(there) + 1 :].split(".")[0]) for k in source if k.startswith(f"{there}.")
+        )
         for index in range(depth):
             base = f"{there}.{index}"
-            query = next(k for k in source if k.startswith(base) and k.endswith(("query.weight", "q_proj.weight")))
+            query = next(
+                k
+                for k in source
+                if k.startswith(base) and k.endswith(("query.weight", "q_proj.weight"))
+            )
             attention = query.rsplit(".", 2)[0]
             short = query.endswith("q_proj.weight")
             parts = ("q_proj", "k_proj", "v_proj") if short else ("query", "key", "value")
@@ -146,7 +157,9 @@ def official_names(model) -> dict[str, torch.Tensor]:
             linear = [
                 k.removesuffix(".weight")
                 for k in source
-                if k.startswith(base) and k.endswith(".weight") and not any(p in k for p in parts)
+                if k.startswith(base)
+                and k.endswith(".weight")
+                and not any(p in k for p in parts)
                 and "layernorm" not in k
             ]
             for ours, theirs in zip(("attn.proj", "mlp.fc1", "mlp.fc2"), linear, strict=True):
@@ -194,8 +207,6 @@ def test_heads_and_patches_are_checked():
 def test_wrapped_names_and_a_nested_head_are_understood():
     tensors = {f"mae.{k}": v for k, v in official_names(hugging_face_mae()).items()}
     tensors |= {"head.0.weight": torch.ones(7, 48), "head.0.bias": torch.zeros(7)}
-    encoder = build_from_state_dict(
-        tensors, image_size=(32, 96), num_heads=3, decoder_num_heads=4
-    )
+    encoder = build_from_state_dict(tensors, image_size=(32, 96), num_heads=3, decoder_num_heads=4)
     assert encoder.grid == (4, 12)
     assert encoder.prior(("logits", "entropy")).logits.shape == (1, 7)

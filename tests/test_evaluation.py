@@ -40,11 +40,10 @@ def explore(name, num_envs=5, num_scenes=None, watch=None, **changes):
     return evaluate(make_agent(name, env), env, num_scenes=num_scenes, watch=watch, progress=False)
 
 
-def compare(agents, config=None, **changes):
+def compare(agents, seeds=(0,), episodes=0, **changes):
     settings = {"scenes": SCENES, "encoder": ENCODER, **SETTINGS, **changes}
-    return evaluate_agents(
-        agents, "AVE-Synthetic-v0", settings, config or EvaluationConfig(num_envs=5, progress=False)
-    )
+    config = EvaluationConfig(num_envs=5, seeds=seeds, episodes=episodes, progress=False)
+    return evaluate_agents(agents, "AVE-Synthetic-v0", settings, config)
 
 
 def untrained():
@@ -258,8 +257,7 @@ def test_differences_are_paired_over_scenes():
 
 
 def test_spread_over_seeds_and_over_scenes_are_kept_apart(tmp_path):
-    config = EvaluationConfig(num_envs=5, seeds=(3, 4, 5), progress=False, episodes=0)
-    comparison = compare(["random", "raster"], config)
+    comparison = compare(["random", "raster"], seeds=(3, 4, 5))
     chance, fixed = comparison.results
     assert chance.seeds == (3, 4, 5)
     assert fixed.seeds == (3,)  # the other seeds would do the same
@@ -314,7 +312,7 @@ def test_trained_agents_go_by_their_shortest_distinct_names(tmp_path):
 
 
 def test_files_hold_what_happened(tmp_path):
-    comparison = compare(["random", "oracle"])
+    comparison = compare(["random", "oracle"], episodes=1)
     write_results(comparison, tmp_path)
     steps, scenes = read(tmp_path / "per_step.csv"), read(tmp_path / "per_scene.csv.gz")
     assert len(scenes) == 2 * 12 * 5
@@ -342,13 +340,13 @@ def test_files_hold_what_happened(tmp_path):
     assert accuracy["mean"] == pytest.approx(float(final[0]["mean"]))
     assert accuracy["ci_lo"] == pytest.approx(float(final[0]["ci_lo"]))
     assert summary["agents"]["oracle"]["privileged"]
-    assert len(list((tmp_path / "episodes").glob("*.gif"))) == 2 * 2
+    assert len(list((tmp_path / "episodes").glob("*.gif"))) == 2
 
 
 def test_the_same_run_writes_the_same_bytes(tmp_path):
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        write_results(compare(["random", "ame"]), folder)
+        write_results(compare(["random"], episodes=1), folder)
     names = [path.relative_to(folders[0]) for path in folders[0].rglob("*.*")]
     assert {"summary.json", "curves.png", "per_scene.csv.gz"} <= {str(name) for name in names}
     for name in names:
@@ -399,7 +397,7 @@ def test_the_table_prints_untrained_head_in_place_of_every_accuracy():
     with pytest.warns(UserWarning, match="head"):
         comparison = compare(["raster", "random"], encoder=untrained())
     text = printed(comparison)
-    rows = [line for line in text.splitlines() if line.startswith(("raster", "random"))]
+    rows = [line for line in text.splitlines() if line.strip().startswith(("raster", "random"))]
     assert len(rows) == 2
     assert all("untrained head" in row for row in rows)
     assert "bootstrap" not in text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers import random_images, take_patches, tiny_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers import random_images, take_patches, tiny_encoder
 from torch.utils.flop_counter import FlopCounterMode
 
 from encoders import create_encoder

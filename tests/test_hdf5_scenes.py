@@ -177,3 +177,43 @@ def test_a_file_that_is_gone_is_named(packed: Path) -> None:
 def test_a_list_file_is_refused_beside_a_file(packed: Path) -> None:
     with pytest.raises(ValueError, match="splits of an HDF5 file are in the file"):
         open_scenes("sun360", data_root=packed, list_file="list.txt")
+
+
+def test_extents_lead_to_small_and_large_images(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree", {"train/a": 40})
+    rng = np.random.default_rng(0)
+    for number in range(0, 40, 3):
+        image = rng.integers(0, 256, (60 + number, 50, 3), np.uint8)
+        (tree / "train" / "a" / f"{number:04d}.png").write_bytes(encoded(image, "PNG"))
+    pack(tree, tmp_path / "a.h5", progress=False)
+    content = (tmp_path / "a.h5").read_bytes()
+    with h5py.File(tmp_path / "a.h5") as file:
+        images, extents = file["train/images"][()], file["train/extents"][()]
+    assert len(images) == 54
+    for image, (offset, length) in zip(images, extents.tolist(), strict=True):
+        assert content[offset : offset + length] == image.tobytes()
+
+
+@pytest.mark.parametrize("keep", [("extents", "crc32"), ("crc32",), ("extents",)])
+def test_a_rearranged_file_reads_the_same(packed: Path, tmp_path: Path, keep) -> None:
+    with h5py.File(packed) as old, h5py.File(tmp_path / "new.h5", "w") as new:
+        new["padding"] = np.zeros(1000)
+        new.attrs.update(old.attrs)
+        for split in old:
+            for name in ("images", "labels", "names", *keep):
+                old.copy(f"{split}/{name}", new.require_group(split))
+    for split in ("train", "val", "test"):
+        before, after = (
+            Hdf5Scenes(path, split, image_size=SIZE) for path in (packed, tmp_path / "new.h5")
+        )
+        assert [after.read(i) for i in range(len(after))] == [
+            before.read(i) for i in range(len(before))
+        ]
+
+
+def test_columns_of_the_wrong_length_are_described(packed: Path) -> None:
+    with h5py.File(packed, "r+") as file:
+        del file["train/crc32"]
+        file["train/crc32"] = np.zeros(3, np.uint32)
+    with pytest.raises(SceneError, match=r"/train/crc32: expected shape \(32,\), found \(3,\)"):
+        Hdf5Scenes(packed, "train", image_size=SIZE)

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from helpers import ALL_OUTPUTS, random_images, take_patches, tiny_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers import ALL_OUTPUTS, random_images, take_patches, tiny_encoder
 
 from encoders import Belief
 from encoders.glimpses import random_glimpses
@@ -205,9 +205,7 @@ def test_of_a_patch_seen_twice_the_decoder_takes_the_last_token(split):
         [take_patches(ENCODER, other, once), take_patches(ENCODER, IMAGES[:1], twice[:, 1:])], 1
     )
     belief = ENCODER(patches, twice, split, ("tokens", "pixels"))
-    embedded = ENCODER.decoder._fill_grid(
-        ENCODER.decoder.embed(belief.tokens), twice.flatten(1)
-    )
+    embedded = ENCODER.decoder._fill_grid(ENCODER.decoder.embed(belief.tokens), twice.flatten(1))
     torch.testing.assert_close(embedded[:, 1 + 4], ENCODER.decoder.embed(belief.tokens[:, 3]))
 
 

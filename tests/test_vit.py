@@ -66,7 +66,9 @@ def test_models_that_cannot_be_split_are_refused():
     with pytest.raises(ValueError, match="not a plain timm VisionTransformer"):
         create_encoder("timm/resnet18", pretrained=False)
     with pytest.raises(ValueError, match="global_pool='map'"):
-        PatchVit(VisionTransformer(img_size=32, embed_dim=24, depth=1, num_heads=3, global_pool="map"))
+        PatchVit(
+            VisionTransformer(img_size=32, embed_dim=24, depth=1, num_heads=3, global_pool="map")
+        )
     with pytest.raises(ValueError, match="ParallelScalingBlock"):
         create_encoder("timm/vit_base_patch16_xp_224", pretrained=False)
 

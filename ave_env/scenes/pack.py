@@ -335,7 +335,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--skip-broken", action="store_true", help="leave out images that cannot be decoded"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     storage = Storage(
         tuple(options.image_size) if options.image_size else None,
         options.image_format,
@@ -369,4 +368,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and clean up
     sys.exit(main())
