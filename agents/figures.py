@@ -18,19 +18,20 @@ from agents.comparison import Comparison
 from agents.results import FLOPS_CONVENTION
 from agents.statistics import CONFIDENCE
 
-# Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision.
+# Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Its
+# yellow, too pale for lines on white, is left out.
 _BLACK, _GREY = "#000000", "#767676"
 _AGENT_STYLES = {
     "random": (_GREY, "o"),
     "checkerboard": ("#56B4E9", "s"),
     "raster": ("#0072B2", "v"),
-    "center_out": ("#F0E442", "P"),
+    "center_out": ("#E69F00", "P"),
     "ame": ("#009E73", "^"),
     "ame_normalised": ("#CC79A7", "D"),
     "oracle": (_BLACK, ""),
 }
 # For agents with names of their own: trained ones.
-_OTHER_COLORS = ("#D55E00", "#E69F00", "#882255", "#332288", "#44AA99")
+_OTHER_COLORS = ("#D55E00", "#882255", "#332288", "#44AA99")
 _OTHER_MARKERS = ("o", "s", "^", "D", "v")
 
 _LABELS = {"accuracy": "accuracy (%)", "rmse": "RMSE (grey levels)"}

@@ -140,7 +140,10 @@ def _best_two(comparison: Comparison) -> list[str]:
     interval, t = comparison.differences[pair], comparison.num_glimpses
     scale = sign * _SCALES[str(comparison.main_metric)]
     low, high = sorted((scale * interval.low[t], scale * interval.high[t]))
+    # Adding zero turns the minus of a rounded -0.0 into a plus.
+    mean, low, high = (
+        f"{round(value, 1) + 0.0:+.1f}" for value in (scale * interval.mean[t], low, high)
+    )
     return [
-        f"{best} minus {second} after {t} glimpses: {scale * interval.mean[t]:+.1f} "
-        f"({low:+.1f} to {high:+.1f}, paired over scenes)."
+        f"{best} minus {second} after {t} glimpses: {mean} ({low} to {high}, paired over scenes)."
     ]

@@ -11,6 +11,9 @@ import pytest
 from PIL import Image
 
 import eval_agent
+from agents.ppo import OBSERVABLES, PpoTrainer
+from agents.ppo_config import PpoConfig
+from ave_env import ActiveExplorationVectorEnv
 from ave_env.scenes.synthetic import CLASS_NAMES
 from encoders import build_encoder
 from encoders.checkpoints import save_encoder
@@ -158,3 +161,26 @@ def test_mistakes_end_in_one_line_that_names_them(run, tmp_path, arguments, word
 def test_smoke_explores_a_few_scenes(run, tmp_path):
     run("--agents", "raster", "--smoke", "--scenes", "1000")
     assert summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")["scenes"]["num_scenes"] == 16
+
+
+def test_settings_not_given_are_those_a_trained_agent_was_trained_with(run, tmp_path, encoder):
+    env = ActiveExplorationVectorEnv(
+        2,
+        encoder=str(encoder),
+        image_size=(64, 128),
+        glimpse_size=3,
+        num_glimpses=2,
+        split_block=2,
+        observe=OBSERVABLES,
+        autoreset_mode="SAME_STEP",
+    )
+    PpoTrainer(env, PpoConfig(batch_size=4)).save(tmp_path / "trained")
+    run("--agents", "raster", str(tmp_path / "trained"))
+    summary = summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")
+    assert summary["agents"].keys() == {"raster", "ppo"}
+    assert summary["agents"]["ppo"]["gflops_of_policy"] > 0
+    assert summary["split_block"] == 2
+    assert summary["environment"]["kwargs"]["glimpse_size"] == 3
+    assert summary["environment"]["kwargs"]["num_glimpses"] == 2
+    with pytest.raises(SystemExit, match="split_block=2"):
+        run("--agents", str(tmp_path / "trained"), "--split-block", "1")

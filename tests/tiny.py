@@ -56,3 +56,21 @@ def raises_naming(kind, words):
         yield
     missing = [word for word in words if word not in str(error.value)]
     assert not missing, f"{missing} not in {error.value}"
+
+
+def _parts(settings):
+    return {**SETTINGS, "scenes": MemoryScenes(), "encoder": tiny_encoder(), **settings}
+
+
+def tiny_env(**settings):
+    """A single environment over these scenes and this encoder."""
+    from ave_env.env import ActiveExplorationEnv
+
+    return ActiveExplorationEnv(**_parts(settings))
+
+
+def tiny_vector_env(num_envs, **settings):
+    """A vector environment over these scenes and this encoder."""
+    from ave_env.vector import ActiveExplorationVectorEnv
+
+    return ActiveExplorationVectorEnv(num_envs, **_parts(settings))
