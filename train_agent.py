@@ -102,8 +102,19 @@ _ENVIRONMENT = (
     "device",
     "precision",
 )
-_SMOKE = {"total_timesteps": 512, "n_envs": 32, "eval_freq": 256, "eval_scenes": 32, "episodes": 1}
-_SMOKE_FINETUNING = {"epochs": 1, "epoch_size": 64, "batch_size": 32, "validation_size": 32}
+_SMOKE: dict[str, Any] = {
+    "total_timesteps": 512,
+    "n_envs": 32,
+    "eval_freq": 256,
+    "eval_scenes": 32,
+    "episodes": 1,
+}
+_SMOKE_FINETUNING: dict[str, Any] = {
+    "epochs": 1,
+    "epoch_size": 64,
+    "batch_size": 32,
+    "validation_size": 32,
+}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -55,7 +55,12 @@ class Options:
 
 
 _SMOKE_SHAPE = EncoderShape(width=32, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
-_SMOKE_TRAINING = {"epochs": 2, "epoch_size": 64, "batch_size": 16, "validation_size": 32}
+_SMOKE_TRAINING: dict[str, Any] = {
+    "epochs": 2,
+    "epoch_size": 64,
+    "batch_size": 16,
+    "validation_size": 32,
+}
 
 
 def main() -> None:
@@ -79,7 +84,8 @@ def train(options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
     from ave_env.registration import configuration
     from encoders import build_encoder, create_encoder
-    from encoders.training import EncoderTrainer, describe
+    from encoders.training import EncoderTrainer
+    from encoders.validation import describe
 
     train_set, validation_set = (
         configuration(

@@ -44,10 +44,11 @@ class ProgressCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        if self.bar is not None and self.model.ep_success_buffer:
+        successes, episodes = self.model.ep_success_buffer, self.model.ep_info_buffer
+        if self.bar is not None and successes and episodes:
             self.bar.set_postfix(
-                success=f"{100 * np.mean(self.model.ep_success_buffer):.0f} %",
-                reward=f"{np.mean([episode['r'] for episode in self.model.ep_info_buffer]):.2f}",
+                success=f"{100 * np.mean(successes):.0f} %",
+                reward=f"{np.mean([episode['r'] for episode in episodes]):.2f}",
             )
 
     def _on_training_end(self) -> None:

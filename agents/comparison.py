@@ -130,7 +130,10 @@ class Comparison:
         if self.main_metric is None:
             raise ValueError("untrained head: there is nothing to rank agents by")
         honest = [result for result in self.results if not result.privileged]
-        return sorted(honest, key=lambda result: -result.evaluations[0].final_score())
+        scores = {
+            one.label: np.mean([each.final_score() for each in one.evaluations]) for one in honest
+        }
+        return sorted(honest, key=lambda result: -scores[result.label])
 
     @functools.cached_property
     def differences(self) -> dict[tuple[str, str], Interval]:

@@ -49,6 +49,7 @@ class PolicyGlimpses:
         agent = make_agent(name, env, seed=int(rng.integers(2**31)))
         training = self.encoder.training
         self.encoder.eval()
+        assert env.observer is not None  # the environment was made with an encoder
         env.observer.refresh_prior()
         observation, _ = env.reset(options={"scene_id": indices})
         visited = observation["visited"].reshape(len(indices), -1).astype(bool)
@@ -62,7 +63,7 @@ class PolicyGlimpses:
             visited = observation["visited"].reshape(len(indices), -1).astype(bool)
         self.encoder.train(training)
         if not steps:
-            return np.empty((len(indices), 0, env.sensor.glimpse_size**2), np.int64)
+            return np.empty((len(indices), 0, env.configuration.glimpse_size**2), np.int64)
         return np.stack(steps, axis=1)
 
     def _vector_env(self, rows: int) -> ActiveExplorationVectorEnv:

@@ -71,7 +71,8 @@ class PpoAgent(Agent):
         tensors = {
             key: torch.from_numpy(np.ascontiguousarray(observation[key])) for key in POLICY_KEYS
         }
-        logits = self.policy.get_distribution(tensors).distribution.logits.numpy()
+        categorical: Any = self.policy.get_distribution(tensors).distribution
+        logits = categorical.logits.numpy()
         if not deterministic:
             logits = logits + self.random.gumbel(size=logits.shape)
         return logits.argmax(axis=1)
@@ -100,8 +101,8 @@ class PpoTrainer:
         self.config = config
         self._boundary: dict[str, Any] | None = None
         self.policy_config = WindowPolicyConfig(
-            glimpse_size=env.sensor.glimpse_size,
-            wrap_azimuth=env.sensor.wrap_azimuth,
+            glimpse_size=env.configuration.glimpse_size,
+            wrap_azimuth=env.configuration.wrap_azimuth,
             width=config.policy_width,
         )
         steps = env.configuration.num_glimpses
@@ -232,13 +233,13 @@ class _Boundary(BaseCallback):
 
 def _numpy_global_state() -> dict[str, Any]:
     """NumPy's global generator, which SB3 shuffles minibatches with, in plain types."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state(legacy=False)  # noqa: NPY002
     return {
-        "name": name,
-        "keys": torch.from_numpy(keys.astype(np.int64)),
-        "position": position,
-        "has_gauss": has_gauss,
-        "gauss": gauss,
+        "name": state["bit_generator"],
+        "keys": torch.from_numpy(state["state"]["key"].astype(np.int64)),
+        "position": state["state"]["pos"],
+        "has_gauss": state["has_gauss"],
+        "gauss": state["gauss"],
     }
 
 
@@ -249,7 +250,7 @@ def _set_global_generators(torch_state: torch.Tensor, numpy_state: dict[str, Any
     np.random.set_state((numpy_state["name"], keys, *rest))  # noqa: NPY002
 
 
-def write_agent(folder: Path, description: dict[str, Any], policy: WindowPolicy) -> None:
+def write_agent(folder: Path, description: dict[str, Any], policy: torch.nn.Module) -> None:
     """Writes an agent's two files, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:

@@ -32,7 +32,9 @@ class GlimpseVecEnv(VecEnv):
                 f"autoreset_mode is {env.autoreset_mode.name}; SB3 needs "
                 "make_vec(..., autoreset_mode='SAME_STEP')"
             )
-        spaces = env.single_observation_space.spaces
+        observed = env.single_observation_space
+        assert isinstance(observed, gym.spaces.Dict)
+        spaces = observed.spaces
         self.keys = tuple(spaces if keys is None else keys)
         if missing := [key for key in self.keys if key not in spaces]:
             raise ValueError(f"observations have no {missing}; they have {list(spaces)}")

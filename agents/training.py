@@ -15,8 +15,9 @@ from agents.ppo_config import PpoConfig
 from ave_env.registration import configuration
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders import GlimpseEncoder, create_encoder
-from encoders.training import EncoderTrainer, describe
+from encoders.training import EncoderTrainer
 from encoders.training_config import TrainingConfig
+from encoders.validation import describe
 
 
 def learn_policy(
@@ -113,24 +114,25 @@ def finetune_encoder(
     Returns:
         False when Ctrl-C ended it early; what was learnt is saved all the same.
     """
-    splits = [
+    train, validation = (
         configuration(env_id, **{**settings, "split": split}).open_scenes()
         for split in ("train", "val")
-    ]
+    )
     encoder = _open_encoder(env_id, settings)
     encoder.config = dataclasses.replace(
         encoder.config,
         name=f"{encoder.config.name}-{policy}",
-        class_names=splits[0].class_names if encoder.config.num_classes else None,
+        class_names=train.class_names if encoder.config.num_classes else None,
         weights="trained",
     )
     base = configuration(env_id, **settings)
-    exploring = {**vars(base), "scenes": splits[0]}
+    exploring = {**vars(base), "scenes": train}
     for name in ("encoder", "observe"):
         exploring.pop(name)
     trainer = EncoderTrainer(
         encoder,
-        *splits,
+        train,
+        validation,
         dataclasses.replace(config, glimpse_size=base.glimpse_size),
         folder,
         glimpses=PolicyGlimpses(policy, encoder, exploring, seed=config.seed),

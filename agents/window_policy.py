@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -49,8 +50,11 @@ class BeliefFeatures(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: gym.spaces.Dict, width: int) -> None:
         super().__init__(observation_space, features_dim=width)
-        rows, columns, channels = observation_space["cells"].shape
-        total = sum(observation_space[key].shape[0] for key in GLOBAL_KEYS)
+        cells = observation_space["cells"]
+        assert isinstance(cells, gym.spaces.Box)
+        rows, columns, channels = cells.shape
+        total = sum(gym.spaces.flatdim(observation_space[key]) for key in GLOBAL_KEYS)
+        self.grid = rows, columns
         self.cells = nn.Linear(channels + 1, width)
         self.normalise = nn.LayerNorm(channels)
         self.place = nn.Parameter(torch.zeros(rows, columns, width))
@@ -132,6 +136,10 @@ class WindowPolicy(ActorCriticPolicy):
         **kwargs: Further arguments of `ActorCriticPolicy`.
     """
 
+    action_space: gym.spaces.Discrete
+    features_extractor: BeliefFeatures
+    mlp_extractor: Any  # `WindowScores`, in the place of SB3's own class
+
     def __init__(
         self,
         observation_space: gym.spaces.Dict,
@@ -160,18 +168,17 @@ class WindowPolicy(ActorCriticPolicy):
     @property
     def flops_per_action(self) -> int:
         """Multiply-accumulates of one row's forward pass through the actor."""
-        rows, columns = self.observation_space["cells"].shape[:2]
         features, scores = self.features_extractor, self.mlp_extractor
         windows = scores.latent_dim_pi
         per_window = scores.windows.weight.numel() + scores.score.weight.numel()
         return (
-            rows * columns * features.cells.weight.numel()
+            features.grid[0] * features.grid[1] * features.cells.weight.numel()
             + features.overall.weight.numel()
             + windows * per_window
         )
 
     def _build_mlp_extractor(self) -> None:
-        grid = tuple(self.observation_space["visited"].shape)
+        grid = self.features_extractor.grid
         self.mlp_extractor = WindowScores(grid, self.config)
         if self.mlp_extractor.latent_dim_pi != self.action_space.n:
             raise ValueError(
@@ -182,7 +189,8 @@ class WindowPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         self.action_net = nn.Identity()
-        self.optimizer = self.optimizer_class(
+        make_optimizer: Callable[..., torch.optim.Optimizer] = self.optimizer_class
+        self.optimizer = make_optimizer(
             self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
         )
 

@@ -80,16 +80,18 @@ class GlimpseDecoder(nn.Module):
             pixels: Return pixels.
         """
         x = self._fill_grid(self.embed(tokens), patch_ids) + self.pos_embed
-        for block in self.blocks[:-1]:
+        *earlier, last = self.blocks
+        for block in earlier:
             x = block(x)
         result = Decoded()
         needs_output = features or pixels
         if attention:
-            x, result.attention = run_block_with_attention(
-                self.blocks[-1], x, attention_only=not needs_output
+            output, result.attention = run_block_with_attention(
+                last, x, attention_only=not needs_output
             )
+            x = x if output is None else output
         elif needs_output:
-            x = self.blocks[-1](x)
+            x = last(x)
         if features:
             result.features = x[:, 1:]
         if pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import timm
 import torch
@@ -61,9 +62,10 @@ def replace_head(
 
 def resize_grid(encoder: GlimpseEncoder, image_size: tuple[int, int]) -> GlimpseEncoder:
     """Returns the encoder for scenes of another size, its position tables resampled."""
-    if tuple(image_size) == encoder.config.image_size:
+    height, width = image_size
+    if (height, width) == encoder.config.image_size:
         return encoder
-    config = dataclasses.replace(encoder.config, image_size=tuple(image_size))
+    config = dataclasses.replace(encoder.config, image_size=(height, width))
     resized = build_encoder(config)
     state = encoder.state_dict()
     for key, rows in (("backbone.vit.pos_embed", None), ("decoder.pos_embed", 1)):
@@ -79,8 +81,8 @@ def resize_grid(encoder: GlimpseEncoder, image_size: tuple[int, int]) -> Glimpse
     return resized.to(encoder.device).train(encoder.training)
 
 
-def _build_vit(config: EncoderConfig) -> VisionTransformer:
-    sizes = {"img_size": config.image_size, "num_classes": config.num_classes}
+def _build_vit(config: EncoderConfig) -> nn.Module:
+    sizes: dict[str, Any] = {"img_size": config.image_size, "num_classes": config.num_classes}
     if config.timm_model is not None:
         return timm.create_model(config.timm_model, pretrained=False, **sizes, **config.vit)
     arguments = dict(config.vit)

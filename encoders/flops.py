@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -68,11 +68,12 @@ class BlockCost:
             for layer in block.modules()
             if isinstance(layer, nn.Linear)
         )
-        width = block.attn.num_heads * block.attn.head_dim
+        attention: Any = block.attn
+        width = attention.num_heads * attention.head_dim
         return cls(
             linear=linear,
             pair=2 * width,
-            attention_linear=2 * width * block.attn.qkv.in_features,
+            attention_linear=2 * width * attention.qkv.in_features,
             attention_pair=width,
         )
 
@@ -143,10 +144,11 @@ class FlopLedger:
         first = self._blocks[0]
         if all(block == first for block in self._blocks):
             return (np.asarray(stop) - start) * first(tokens)
-        return sum(
+        costs = (
             np.where((start <= index) & (index < stop), block(tokens), 0)
             for index, block in enumerate(self._blocks)
         )
+        return sum(costs, start=np.zeros_like(tokens))
 
     def _decoder_cost(self, tokens: np.ndarray, outputs: Collection[str]) -> np.ndarray:
         wants_attention = not {"attention", "entropy", "normalised_entropy"}.isdisjoint(outputs)

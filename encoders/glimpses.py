@@ -89,6 +89,6 @@ def full_view(batch_size: int, grid: tuple[int, int], glimpse_size: int) -> np.n
     pad = [(0, -side % glimpse_size) for side in grid]
     ids = np.pad(ids, pad, constant_values=-1)
     rows, columns = (side // glimpse_size for side in ids.shape)
-    tiles = ids.reshape(rows, glimpse_size, columns, glimpse_size).swapaxes(1, 2)
-    tiles = tiles.reshape(-1, glimpse_size**2).astype(np.int64)
+    fields = ids.reshape(rows, glimpse_size, columns, glimpse_size).swapaxes(1, 2)
+    tiles = fields.reshape(-1, glimpse_size**2).astype(np.int64)
     return np.broadcast_to(tiles, (batch_size, *tiles.shape))

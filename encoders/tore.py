@@ -67,8 +67,8 @@ class ToreState:
     @property
     def num_bytes(self) -> int:
         """Memory of the cache: B * ((P + capacity) * D * itemsize + 8 * capacity + 24) bytes."""
-        tensors = (self.buffer, self.patch_ids, self.token_counts)
-        tensors += (self.glimpse_counts, self.split_blocks)
+        tensors = [self.buffer, self.patch_ids]
+        tensors += [self.token_counts, self.glimpse_counts, self.split_blocks]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def reset(self, rows: Tensor) -> None:
@@ -139,7 +139,8 @@ class ToreState:
         Args:
             prefix: `[B, P, D]`, the glimpse's prefix tokens at depth K.
             tokens: `[B, n, D]`, its patch tokens at depth K.
-            patch_ids: int64 `[B, n]` on the CPU; -1 = padding. Rows of padding alone stay as they are.
+            patch_ids: int64 `[B, n]` on the CPU; -1 = padding. A row of padding alone stays as it
+                is.
             split_block: The K that made these tokens.
         """
         valid = patch_ids >= 0
@@ -231,5 +232,5 @@ def extract(
 
 
 def extract_nothing(vit: PatchVit, split_block: int) -> Tensor:
-    """The prefix tokens alone through the first K blocks, `[1, P, D]`: a belief without glimpses."""
+    """The prefix tokens alone through the first K blocks, `[1, P, D]`: nothing seen yet."""
     return vit.run_blocks(vit.embed_prefix(1), 0, split_block, None)

@@ -1,4 +1,4 @@
-"""Training of a TORE encoder: loss, loop, validation, checkpoints.
+"""Training of a TORE encoder: the loop, its random choices, its checkpoints.
 
 Every random choice of a step (scenes, glimpses, split block) is a function of the seed and the step
 number, so that a resumed run continues where it stopped and processes agree without talking.
@@ -17,33 +17,21 @@ from typing import Any, Protocol
 import accelerate
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from encoders import checkpoints
 from encoders.glimpses import full_view, random_glimpses, random_tiles
-from encoders.images import patchify, pixel_targets
-from encoders.model import Belief, GlimpseEncoder
+from encoders.model import GlimpseEncoder
+from encoders.objective import glimpses_and_targets, objective_outputs, tore_loss
 from encoders.precision import autocast, resolve_precision
 from encoders.training_config import TrainingConfig
+from encoders.validation import LabelledImages, describe, validate
 from encoders.vit import set_fused_attention
 
 STATE_FILE = "training_state.pt"
-
-
-class LabelledImages(Protocol):
-    """What training needs of a data set."""
-
-    labels: np.ndarray
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> np.ndarray:
-        """uint8 `[H, W, 3]`."""
-        ...
 
 
 class GlimpseSource(Protocol):
@@ -84,44 +72,6 @@ class RandomGlimpses:
             count = int(rng.integers(1, config.max_glimpses + 1))
         windows = random_tiles if rng.random() < 0.5 else random_glimpses
         return windows(rng, len(indices), count, self.grid, size)
-
-
-def tore_loss(
-    belief: Belief,
-    targets: Tensor,
-    labels: Tensor,
-    patch_ids: Tensor,
-    config: TrainingConfig,
-) -> dict[str, Tensor]:
-    """Cross-entropy plus the weighted squared error of the unseen patches.
-
-    Args:
-        belief: With `logits` and, for the pixel loss, `pixels`.
-        targets: `[B, G, p*p*3]` in normalised colours.
-        labels: int64 `[B]`.
-        patch_ids: int64 `[B, N]`, the patches seen; -1 = padding.
-        config: Weights of the terms.
-
-    Returns:
-        `total`, `classification` and `reconstruction`, scalars. The squared error is averaged over
-        the unseen patches of each image first and over images after, so that no image weighs more
-        for having seen less.
-    """
-    losses: dict[str, Tensor] = {}
-    if belief.logits is not None:
-        losses["classification"] = F.cross_entropy(
-            belief.logits.float(), labels, label_smoothing=config.label_smoothing
-        )
-    if belief.pixels is not None:
-        known = patch_ids.new_zeros(len(patch_ids), 1 + targets.shape[1], dtype=torch.bool)
-        unseen = (~known.scatter_(1, patch_ids + 1, True)[:, 1:]).float()
-        errors = F.mse_loss(belief.pixels.float(), targets, reduction="none").mean(2)
-        per_image = (errors * unseen).sum(1) / unseen.sum(1).clamp(min=1)
-        losses["reconstruction"] = per_image.mean()
-    total = losses.get("classification", targets.new_zeros(()))
-    if "reconstruction" in losses:
-        total = total + config.reconstruction_weight * losses["reconstruction"]
-    return {"total": total, **losses}
 
 
 class EncoderTrainer:
@@ -213,6 +163,10 @@ class EncoderTrainer:
                 writer.close()
         return self.history[-1] if self.history else {}
 
+    def validate(self) -> dict[str, float]:
+        """Scores the encoder as it is; see `encoders.validation.validate`."""
+        return validate(self.encoder, self.validation_images, self.config, self.dtype)
+
     def save(self) -> None:
         """Writes the encoder, and what `resume` needs, each whole or not at all."""
         self.accelerator.wait_for_everyone()
@@ -270,86 +224,22 @@ class EncoderTrainer:
         warming_up = self.step < config.curriculum * self.total_steps
         if isinstance(self.glimpses, RandomGlimpses):
             self.glimpses.warming_up = warming_up
+        split = 0 if warming_up else drawn
         if config.split_block is not None:
             split = config.split_block
-        else:
-            split = 0 if warming_up else drawn
         patch_ids = torch.from_numpy(np.ascontiguousarray(self.glimpses(indices.numpy(), rng)))
         labels = torch.from_numpy(self.train_images.labels[indices.numpy()]).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         with autocast(self.device, self.dtype):
-            belief, targets = self._forward(self.model, images, patch_ids, split)
-        losses = tore_loss(belief, targets, labels, patch_ids.flatten(1).to(self.device), config)
+            patches, targets = glimpses_and_targets(self.encoder, images, patch_ids)
+            belief = self.model(patches, patch_ids, split, objective_outputs(self.encoder))
+        losses = tore_loss(belief, targets, labels, patch_ids.flatten(1), config)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(losses["total"])
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return {name: loss.detach() for name, loss in losses.items()}
-
-    def _forward(
-        self, model: torch.nn.Module, images: Tensor, patch_ids: Tensor, split_block: int
-    ) -> tuple[Belief, Tensor]:
-        encoder = self.encoder
-        pixels = images.to(self.device).permute(0, 3, 1, 2)
-        patches = patchify(encoder.normalise(pixels), encoder.config.patch_size)
-        rows = torch.arange(len(patches), device=self.device)[:, None, None]
-        seen = patches[rows, patch_ids.clamp(min=0).to(self.device)]
-        outputs = [] if encoder.config.num_classes == 0 else ["logits"]
-        if encoder.decoder is not None:
-            outputs.append("pixels")
-        targets = pixel_targets(patches)
-        if encoder.config.patch_normalised_pixels:
-            spread = (targets.var(-1, keepdim=True) + 1e-6).sqrt()
-            targets = (targets - targets.mean(-1, keepdim=True)) / spread
-        return model(seen, patch_ids, split_block, outputs), targets
-
-    @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Accuracy and RMSE (0-255, unseen patches) at K = 0, half and full depth.
-
-        Random viewing is scored with 8 glimpses (or fewer where fewer were trained), and the full
-        view by itself.
-        """
-        self.model.eval()
-        encoder, config = self.encoder, self.config
-        count = min(config.validation_size, len(self.validation_images))
-        glimpses = min(8, config.max_glimpses)
-        sums: dict[str, float] = {}
-        batches = [range(i, min(i + 64, count)) for i in range(0, count, 64)]
-        for batch in batches:
-            images = torch.from_numpy(np.stack([self.validation_images.load(i) for i in batch]))
-            labels = torch.from_numpy(self.validation_images.labels[list(batch)]).to(self.device)
-            rng = np.random.default_rng([config.seed, batch[0], 2])
-            views = {
-                f"{glimpses}_random": random_glimpses(
-                    rng, len(batch), glimpses, encoder.grid, config.glimpse_size
-                ),
-                "full": full_view(len(batch), encoder.grid, config.glimpse_size),
-            }
-            for split in sorted({0, encoder.depth // 2, encoder.depth}):
-                for view, ids in views.items():
-                    patch_ids = torch.from_numpy(np.ascontiguousarray(ids))
-                    with autocast(self.device, self.dtype):
-                        belief, targets = self._forward(encoder, images, patch_ids, split)
-                    suffix = f"_{view}_k{split}"
-                    if belief.logits is not None:
-                        hits = (belief.logits.argmax(1) == labels).float().sum()
-                        key = "accuracy" + suffix
-                        sums[key] = sums.get(key, 0.0) + float(hits)
-                    if belief.pixels is not None and view != "full":
-                        error = self._unseen_rmse(belief, targets, patch_ids)
-                        key = "rmse" + suffix
-                        sums[key] = sums.get(key, 0.0) + float(error.sum())
-        return {name: total / count for name, total in sums.items()}
-
-    def _unseen_rmse(self, belief: Belief, targets: Tensor, patch_ids: Tensor) -> Tensor:
-        scale = 255.0 * self.encoder.std.repeat(targets.shape[-1] // 3)
-        errors = ((belief.pixels.float() - targets) * scale).square().mean(2)
-        known = torch.zeros(len(errors), 1 + errors.shape[1], dtype=torch.bool)
-        known = known.scatter_(1, patch_ids.flatten(1) + 1, True)[:, 1:].to(errors.device)
-        unseen = (~known).float()
-        return ((errors * unseen).sum(1) / unseen.sum(1).clamp(min=1)).sqrt()
 
     def _batches(self, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
         config, world = self.config, self.accelerator.num_processes
@@ -393,8 +283,8 @@ class _SceneOrder:
         self._pass = -1
         self._permutation = np.empty(0, np.int64)
 
-    def batch(self, start: int, size: int) -> np.ndarray:
-        return np.array([self._at(position) for position in range(start, start + size)])
+    def batch(self, start: int, size: int) -> list[int]:
+        return [self._at(position) for position in range(start, start + size)]
 
     def _at(self, position: int) -> int:
         number, offset = divmod(position, self.length)
@@ -405,7 +295,8 @@ class _SceneOrder:
 
 
 def _parameter_groups(encoder: GlimpseEncoder, weight_decay: float) -> list[dict[str, Any]]:
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in encoder.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -415,12 +306,3 @@ def _parameter_groups(encoder: GlimpseEncoder, weight_decay: float) -> list[dict
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-
-
-def describe(metrics: dict[str, float]) -> str:
-    """One line of metrics: percentages for accuracies, grey levels for RMSE."""
-    return ", ".join(
-        f"{name} {100 * value:.1f} %" if name.startswith("accuracy") else f"{name} {value:.1f}"
-        for name, value in metrics.items()
-        if name != "step"
-    )

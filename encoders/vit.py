@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from timm.models.deit import VisionTransformerDistilled
@@ -22,10 +24,9 @@ class PatchVit(nn.Module):
         ValueError: The model has parts whose behaviour on a subset of patches is not known here.
     """
 
-    def __init__(self, vit: VisionTransformer) -> None:
+    def __init__(self, vit: nn.Module) -> None:
         super().__init__()
-        _refuse_unknown_parts(vit)
-        self.vit = vit
+        self.vit = vit = _plain_vit(vit)
         self.depth = len(vit.blocks)
         self.width: int = vit.embed_dim
         self.num_prefix_tokens: int = vit.num_prefix_tokens
@@ -49,7 +50,8 @@ class PatchVit(nn.Module):
         tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
         tokens = vit.patch_embed.norm(tokens)
         if vit.pos_embed is not None:
-            tokens = tokens + self._patch_positions()[patch_ids.clamp(min=0)]
+            first = 0 if vit.no_embed_class else self.num_prefix_tokens
+            tokens = tokens + vit.pos_embed[0, first:][patch_ids.clamp(min=0)]
         return vit.norm_pre(vit.pos_drop(tokens))
 
     def embed_prefix(self, batch_size: int) -> Tensor:
@@ -115,13 +117,9 @@ class PatchVit(nn.Module):
             return self.vit.forward_head(tokens)
         return self.vit.head(self.vit.head_drop(latent))
 
-    def _patch_positions(self) -> Tensor:
-        first = 0 if self.vit.no_embed_class else self.num_prefix_tokens
-        return self.vit.pos_embed[0, first:]
-
 
 def run_block_with_attention(
-    block: Block, tokens: Tensor, *, attention_only: bool = False
+    block: Any, tokens: Tensor, *, attention_only: bool = False
 ) -> tuple[Tensor | None, Tensor]:
     """Runs one block and hands out its softmax attention.
 
@@ -160,12 +158,14 @@ def set_fused_attention(module: nn.Module, enabled: bool) -> None:
     The explicit form is faster to train on CPUs, whose fused backward pass is slow, and the only
     one that `torch.utils.flop_counter` counts on every build.
     """
-    for child in module.modules():
-        if isinstance(child, Attention):
-            child.fused_attn = enabled
+    # timm declares the switch final, for TorchScript.
+    layers: list[Any] = [child for child in module.modules() if isinstance(child, Attention)]
+    for layer in layers:
+        layer.fused_attn = enabled
 
 
-def _refuse_unknown_parts(vit: VisionTransformer) -> None:
+def _plain_vit(vit: nn.Module) -> VisionTransformer:
+    """Returns the model, or refuses parts that are not known here."""
     if not isinstance(vit, VisionTransformer):
         raise ValueError(
             f"{type(vit).__name__} is not a plain timm VisionTransformer; "
@@ -187,3 +187,4 @@ def _refuse_unknown_parts(vit: VisionTransformer) -> None:
             f"this Vision Transformer has {refused}, which cannot be split into an extractor and "
             "an aggregator here"
         )
+    return vit
