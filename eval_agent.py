@@ -25,7 +25,9 @@ class Options:
     Attributes:
         agents: random, checkerboard, raster, center_out, ame, ame_normalised, oracle, or run
             folders of trained agents.
-        env: Environment id.
+        env: Environment id. This, task, data_root, encoder, split_block and the five after it, where
+            None, are those that the first run folder among the agents was trained with, else
+            AVE-Synthetic-v0, classification and the environment's or encoder's own.
         split: "train", "val" or "test".
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         list_file: List of image paths that decides the splits of SUN360.
@@ -33,8 +35,7 @@ class Options:
         scenes: Most scenes, spread evenly over the split; None = the whole split.
         task: What is asked of the belief.
         encoder: Name or folder of the encoder.
-        split_block: TORE's K. This and the next five, where None, are those that the first run
-            folder among the agents was trained with, else the encoder's or environment's own.
+        split_block: TORE's K.
         image_size: Height and width in pixels.
         patch_size: Side of a patch in pixels.
         glimpse_size: Side of a glimpse in patches.
@@ -52,14 +53,14 @@ class Options:
     """
 
     agents: tuple[str, ...] = ("random", "checkerboard", "ame")
-    env: str = "AVE-Synthetic-v0"
+    env: str | None = None
     split: Literal["train", "val", "test"] = "test"
     data_root: Path | None = None
     list_file: Path | None = None
     scene_seed: int = 0
     scenes: int | None = None
-    task: Literal["classification", "reconstruction"] = "classification"
-    encoder: str = "tore-nano"
+    task: Literal["classification", "reconstruction"] | None = None
+    encoder: str | None = None
     split_block: int | None = None
     image_size: tuple[int, int] | None = None
     patch_size: int | None = None
@@ -77,14 +78,23 @@ class Options:
     smoke: bool = False
 
 
-# Settings that a trained agent is bound to.
-_OF_TRAINING = (
+_DEFAULT_ENV = "AVE-Synthetic-v0"
+# Keyword arguments of the environment that have options of the same name.
+_ENVIRONMENT = (
+    "split",
+    "data_root",
+    "list_file",
+    "task",
+    "encoder",
     "split_block",
     "image_size",
     "patch_size",
     "glimpse_size",
     "num_glimpses",
     "wrap_azimuth",
+    "overlap",
+    "device",
+    "precision",
 )
 
 
@@ -98,7 +108,7 @@ def main() -> None:
     from gymnasium.error import Error as GymnasiumError
 
     try:
-        compare(options)
+        compare(complete(options))
     except (ValueError, TypeError, OSError, GymnasiumError) as error:
         sys.exit(f"eval_agent.py: error: {error}")
 
@@ -117,6 +127,7 @@ def compare(options: Options) -> Path:
     from agents.tables import print_comparison
 
     options.output.mkdir(parents=True, exist_ok=True)  # should that fail, then before the walk
+    assert options.env is not None  # complete()
     comparison = evaluate_agents(options.agents, options.env, environment(options), config)
     folder = run_folder.create_run_folder(options.output, f"eval-{options.env}")
     run_folder.write_json(folder / run_folder.RUN_FILE, run_folder.describe_run(options))
@@ -128,27 +139,29 @@ def compare(options: Options) -> Path:
 
 def environment(options: Options) -> dict[str, Any]:
     """Keyword arguments of the environment; None leaves the id's own value."""
-    names = ("split", "data_root", "list_file", "task", "encoder", "overlap", "device", "precision")
-    trained = _trained_settings(options.agents)
-    return (
-        {name: getattr(options, name) for name in names}
-        | {"seed": options.scene_seed}
-        | {
-            name: trained.get(name) if getattr(options, name) is None else getattr(options, name)
-            for name in _OF_TRAINING
-        }
-    )
+    settings = {name: getattr(options, name) for name in _ENVIRONMENT}
+    return settings | {"seed": options.scene_seed}
 
 
-def _trained_settings(agents: tuple[str, ...]) -> dict[str, Any]:
-    """What the first run folder among the agents was trained with."""
+def complete(options: Options) -> Options:
+    """Takes what was left open from the first run folder among the agents."""
     from agents.ppo import AGENT_FILE, read_agent
 
-    for name in agents:
-        if Path(name, AGENT_FILE).is_file():
-            description = read_agent(name)
-            return {**description["environment"], "split_block": description["split_block"]}
-    return {}
+    folder = next((name for name in options.agents if Path(name, AGENT_FILE).is_file()), None)
+    trained: dict[str, Any] = {}
+    if folder is not None:
+        description = read_agent(folder)
+        trained = {**description["environment"], "split_block": description["split_block"]}
+        trained["env"] = trained.pop("id", _DEFAULT_ENV)
+        if options.env not in (None, trained["env"]):
+            trained.pop("data_root", None)  # of other scenes
+    names = {field.name for field in dataclasses.fields(options)}
+    left_open = {
+        name: value
+        for name, value in {"env": _DEFAULT_ENV, **trained}.items()
+        if name in names and getattr(options, name) is None and value is not None
+    }
+    return dataclasses.replace(options, **left_open)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ class PpoTrainer:
         seed: Of everything random.
         tensorboard_log: Folder of TensorBoard events, or None.
         device: Of the policy network, which is small: the CPU is often as fast.
+        made_with: What made the environment, JSON-able, kept with the agent so that its folder
+            alone is enough to use it: "id", "encoder" and "data_root".
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class PpoTrainer:
         seed: int = 0,
         tensorboard_log: str | None = None,
         device: str = "cpu",
+        made_with: Mapping[str, str | None] | None = None,
     ) -> None:
         self.env = env
         self.config = config
+        self._made_with = dict(made_with or {})
         self._boundary: dict[str, Any] | None = None
         self.policy_config = WindowPolicyConfig(
             glimpse_size=env.configuration.glimpse_size,
@@ -205,6 +210,7 @@ class PpoTrainer:
             "encoder_hash": weights_hash(observer.encoder),
             "split_block": observer.split_block,
             "environment": {
+                **self._made_with,
                 "glimpse_size": configuration.glimpse_size,
                 "image_size": list(configuration.image_size),
                 "num_glimpses": configuration.num_glimpses,

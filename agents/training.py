@@ -63,7 +63,12 @@ def learn_policy(
     env = _vector_env(env_id, num_envs, "SAME_STEP", split="train", **shared)
     validation = _vector_env(env_id, min(eval_scenes, 256), "DISABLED", split="val", **shared)
     log = tensorboard_log or folder / "tensorboard"
-    trainer = PpoTrainer(env, config, seed, str(log))
+    made_with = {
+        "id": env_id,
+        "encoder": _absolute(settings.get("encoder") or configuration(env_id).encoder),
+        "data_root": _absolute(settings.get("data_root")),
+    }
+    trainer = PpoTrainer(env, config, seed, str(log), made_with=made_with)
     if resume:
         trainer.load_state(folder)
 
@@ -143,6 +148,13 @@ def finetune_encoder(
         trainer.resume()
     print(describe(trainer.run()))
     return trainer.step >= trainer.total_steps
+
+
+def _absolute(source: Any) -> str | None:
+    """A name as it is, a path so that it holds from any folder."""
+    if source is None:
+        return None
+    return str(Path(source).resolve()) if Path(source).exists() else str(source)
 
 
 def _open_encoder(env_id: str, settings: Mapping[str, Any]) -> GlimpseEncoder:

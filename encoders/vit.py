@@ -180,8 +180,10 @@ def _plain_vit(vit: nn.Module) -> VisionTransformer:
         refused = f"a {type(vit.patch_embed.proj).__name__} patch embedding (expected Conv2d)"
     else:
         for block in vit.blocks:
-            if type(block) is not Block or type(block.attn) is not Attention:
-                refused = f"{type(block).__name__} blocks with {type(block.attn).__name__}"
+            if type(block) is not Block:
+                refused = f"{type(block).__name__} blocks (expected Block)"
+            elif type(block.attn) is not Attention:
+                refused = f"{type(block.attn).__name__} layers (expected Attention)"
     if refused:
         raise ValueError(
             f"this Vision Transformer has {refused}, which cannot be split into an extractor and "
