@@ -25,8 +25,8 @@ class Options:
     Attributes:
         agents: random, checkerboard, raster, center_out, ame, ame_normalised, oracle, or run
             folders of trained agents.
-        env: Environment id. This, task, data_root, encoder, split_block and the five after it, where
-            None, are those that the first run folder among the agents was trained with, else
+        env: Environment id. This, task, data_root, encoder, split_block and the five after it,
+            where None, are those that the first run folder among the agents was trained with, else
             AVE-Synthetic-v0, classification and the environment's or encoder's own.
         split: "train", "val" or "test".
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.

@@ -84,6 +84,7 @@ def train(options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
     from ave_env.registration import configuration
     from encoders import build_encoder, create_encoder
+    from encoders.processes import decide_once
     from encoders.training import EncoderTrainer
     from encoders.validation import describe
 
@@ -104,8 +105,9 @@ def train(options: Options) -> None:
         encoder.config = dataclasses.replace(
             encoder.config, class_names=class_names, weights="trained", name=options.name
         )
-    folder = options.resume or run_folder.create_run_folder(
-        options.output, f"encoder-{options.env}-{options.name}"
+    name = f"encoder-{options.env}-{options.name}"
+    folder = options.resume or decide_once(
+        lambda: run_folder.create_run_folder(options.output, name), options.device
     )
     trainer = EncoderTrainer(
         encoder,

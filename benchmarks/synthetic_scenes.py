@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Shows that looking well matters in the synthetic panoramas: the figures of docs/synthetic.md.
 
-Prints accuracy of an encoder on full views, after random glimpses and along the greedy oracle's path,
-each with a 95 % bootstrap interval over scenes, and draws the contact sheet.
+Prints accuracy of an encoder on full views, after random glimpses and along the greedy oracle's
+path, each with a 95 % bootstrap interval over scenes, and draws the contact sheet.
 """
 
 from __future__ import annotations

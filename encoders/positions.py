@@ -1,12 +1,23 @@
-"""Position tables of Vision Transformers."""
+"""Position tables of Vision Transformers: made, recognised, and carried to other grids."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 
-def sincos_positions(width: int, grid: tuple[int, int], num_prefix_tokens: int) -> Tensor:
+def sincos_positions(
+    width: int,
+    grid: tuple[int, int],
+    num_prefix_tokens: int,
+    *,
+    row_first: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """The fixed two-dimensional sine-cosine table of MAE.
 
     The first half of the channels encodes the column and the second half the row, each as
@@ -16,9 +27,11 @@ def sincos_positions(width: int, grid: tuple[int, int], num_prefix_tokens: int) 
         width: Channels, a multiple of 4.
         grid: Rows and columns.
         num_prefix_tokens: Rows of zeros before the patches.
+        row_first: Encode the row in the first half, as MoCo v3 does.
+        dtype: Of the result; computed in float64.
 
     Returns:
-        float32 `[1, prefix + rows * columns, width]`.
+        `[1, prefix + rows * columns, width]`.
 
     Raises:
         ValueError: `width` is not a multiple of 4.
@@ -32,8 +45,94 @@ def sincos_positions(width: int, grid: tuple[int, int], num_prefix_tokens: int) 
         indexing="ij",
     )
     halves = []
-    for coordinate in (columns, rows):
+    for coordinate in (rows, columns) if row_first else (columns, rows):
         angles = coordinate.reshape(-1, 1) * frequencies
         halves += [angles.sin(), angles.cos()]
     table = torch.cat(halves, dim=1)
-    return torch.cat([table.new_zeros(num_prefix_tokens, width), table])[None].float()
+    return torch.cat([table.new_zeros(num_prefix_tokens, width), table])[None].to(dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class SincosLayout:
+    """What tells one sine-cosine table from another.
+
+    Attributes:
+        grid: Rows and columns.
+        row_first: Whether the first half of the channels encodes the row.
+    """
+
+    grid: tuple[int, int]
+    row_first: bool
+
+
+def recognise_sincos(table: Tensor, num_prefix_tokens: int) -> SincosLayout | None:
+    """Finds the grid that a sine-cosine table was made for; None for a learned table.
+
+    Args:
+        table: `[1, prefix + patches, D]`.
+        num_prefix_tokens: Rows before the patches.
+    """
+    _, rows, width = table.shape
+    count = rows - num_prefix_tokens
+    if width % 4 or count < 1 or bool(table[:, :num_prefix_tokens].any()):
+        return None
+    tolerance = max(1e-5, 4 * torch.finfo(table.dtype).eps)
+    values = table.detach().cpu().double()
+    heights = [height for height in range(1, count + 1) if count % height == 0]
+    for row_first in (False, True):
+        for height in heights:
+            layout = SincosLayout((height, count // height), row_first)
+            expected = sincos_positions(
+                width, layout.grid, num_prefix_tokens, row_first=row_first, dtype=torch.float64
+            )
+            if torch.allclose(values, expected, rtol=0, atol=tolerance):
+                return layout
+    return None
+
+
+def fit_positions(
+    table: Tensor,
+    grid: tuple[int, int],
+    num_prefix_tokens: int,
+    *,
+    source_grid: tuple[int, int] | None = None,
+) -> Tensor:
+    """Carries a position table to another grid.
+
+    A sine-cosine table is computed anew; a learned one is resampled (bicubic, antialiased), its
+    prefix rows kept. A table that is already for `grid` is returned as it is.
+
+    Args:
+        table: `[1, prefix + patches, D]`.
+        grid: Rows and columns wanted.
+        num_prefix_tokens: Rows before the patches.
+        source_grid: Rows and columns of a learned table; None = `grid` when the number of rows is
+            right, else a square.
+
+    Returns:
+        `[1, prefix + rows * columns, D]`, with the table's dtype and device.
+
+    Raises:
+        ValueError: A learned table that is neither for `source_grid`, nor `grid`, nor square.
+    """
+    if layout := recognise_sincos(table, num_prefix_tokens):
+        if layout.grid == grid:
+            return table
+        fresh = sincos_positions(
+            table.shape[2], grid, num_prefix_tokens, row_first=layout.row_first, dtype=table.dtype
+        )
+        return fresh.to(table.device)
+    count = table.shape[1] - num_prefix_tokens
+    if source_grid is None:
+        side = math.isqrt(max(count, 0))
+        source_grid = grid if count == math.prod(grid) else (side, side)
+    if count != math.prod(source_grid):
+        raise ValueError(
+            f"a learned position table for {count} patches is neither square nor for a "
+            f"{grid[0]}x{grid[1]} grid; give the image size it was trained at"
+        )
+    if source_grid == grid:
+        return table
+    return resample_abs_pos_embed(
+        table, list(grid), list(source_grid), num_prefix_tokens=num_prefix_tokens
+    )

@@ -100,14 +100,15 @@ def test_the_oracle_takes_the_glimpse_after_which_the_label_is_most_probable():
     env = tiny_vector_env(2, observe=("logits",), autoreset_mode="DISABLED")
     oracle = make_agent("oracle", env, batch_size=7)
     observation, _ = env.reset(seed=3)
-    for step in range(2):
+    history: list[np.ndarray] = []
+    for _ in range(2):
         chosen, _ = oracle.predict(observation)
         scenes = env.scene_ids.copy()
         outcomes = np.full((2, env.sensor.num_actions), -np.inf)
         for action in range(env.sensor.num_actions):
             trial = tiny_vector_env(2, observe=("logits",), autoreset_mode="DISABLED")
             trial.reset(options={"scene_id": scenes})
-            for earlier in history if step else []:
+            for earlier in history:
                 trial.step(earlier)
             after, *_ = trial.step(np.full(2, action))
             logits = after["logits"].astype(np.float64)
@@ -116,7 +117,7 @@ def test_the_oracle_takes_the_glimpse_after_which_the_label_is_most_probable():
             outcomes[new, action] = logits[np.arange(2), env.labels][new]
         best = outcomes.max(axis=1)
         np.testing.assert_allclose(outcomes[np.arange(2), chosen], best, atol=1e-6)
-        history = [chosen]
+        history.append(chosen)
         observation, *_ = env.step(chosen)
     assert oracle.flops_per_action > 0
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import train_agent
-import train_encoder
 from scene_trees import make_tree
 from tiny import CLASS_NAMES
 
+import train_agent
+import train_encoder
 from ave_env.scenes.synthetic import SyntheticScenes
 from encoders import build_encoder
 from encoders.checkpoints import load_encoder, save_encoder, weights_hash
@@ -127,6 +127,8 @@ def test_help_does_not_wait_for_torch():
             "except SystemExit: pass\n"
             "assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
         )
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         assert "--output" in done.stdout

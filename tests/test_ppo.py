@@ -107,7 +107,9 @@ def test_training_leaves_the_encoder_alone_and_runs_it_once_per_step(monkeypatch
     rows = []
     observe = encoder.observe
     monkeypatch.setattr(
-        encoder, "observe", lambda patches, *a, **k: rows.append(len(patches)) or observe(patches, *a, **k)
+        encoder,
+        "observe",
+        lambda patches, *a, **k: rows.append(len(patches)) or observe(patches, *a, **k),
     )
     trainer = PpoTrainer(env, CONFIG)
     trainer.learn(4 * ROWS * STEPS)
