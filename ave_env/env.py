@@ -139,10 +139,10 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
     | `observe` | `("latent", "logits")` | parts of the belief to observe and to pay for |
     | `device` | `"auto"` | the encoder's device |
     | `precision` | `"float32"` | or `"bfloat16"`, or `"auto"` for it where the device has it |
-    | `render_mode` | `None` | or `"rgb_array"`; Gymnasium adds `"human"` and `"rgb_array_list"` |
+    | `render_mode` | `None` | `"rgb_array"`; with `make` also `"rgb_array_list"`, `"human"` |
 
     A task computes, and pays for, the part of the belief that it scores even where `observe` does
-    not name it.
+    not name it. `render_mode="human"` opens Gymnasium's own window, which needs `pygame-ce`.
 
     `reset(options={"scene_id": i, "start": a})` chooses the scene and takes the first glimpse at
     action `a`, which counts among `num_glimpses` and is charged to the episode, but earns nothing.

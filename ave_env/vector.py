@@ -67,7 +67,10 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}; expected an integer of at least 1")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode={render_mode!r}; expected None or 'rgb_array'")
+            raise ValueError(
+                f"render_mode={render_mode!r}; expected None or 'rgb_array', whose frames "
+                "Gymnasium's wrappers HumanRendering and RenderCollection show or collect"
+            )
         self.num_envs = int(num_envs)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}

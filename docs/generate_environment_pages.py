@@ -45,8 +45,8 @@ def where_scenes_come_from(source: str) -> str:
         return "drawn procedurally; no files needed"
     variable = f"AVE_{source.upper()}_ROOT"
     text = (
-        f"`data_root` or the environment variable `{variable}`: a folder `{LAYOUTS[source]}`, or an "
-        "HDF5 file that `python -m ave_env.scenes.pack` made from one"
+        f"`data_root` or the environment variable `{variable}`: a folder `{LAYOUTS[source]}`, or "
+        "an HDF5 file that `python -m ave_env.scenes.pack` made from one"
     )
     if source == "sun360":
         text += ". If neither is given: synthetic panoramas, and a warning that says so"
@@ -56,12 +56,13 @@ def where_scenes_come_from(source: str) -> str:
 def page(env_id: str) -> str:
     """The page of one id, in Markdown."""
     settings = configuration(env_id)
-    sensor = settings.sensor
     text = inspect.getdoc(ActiveExplorationEnv)
     for heading in HEADINGS:
         if f"\n## {heading}\n" not in text:
             raise SystemExit(f"the docstring of ActiveExplorationEnv lacks '## {heading}'")
-    text = re.sub(r" \(ImageNet: `[^`]*`\)", "", text).replace("AVE-Synthetic-v0\", ", f'{env_id}", ')
+    text = re.sub(r" \(ImageNet: `[^`]*`\)", "", text).replace(
+        'AVE-Synthetic-v0", ', f'{env_id}", '
+    )
     for name in ("scenes", "image_size", "num_glimpses"):
         value = getattr(settings, name)
         shown = f'"{value}"' if isinstance(value, str) else value
@@ -69,10 +70,10 @@ def page(env_id: str) -> str:
         if count != 1:
             raise SystemExit(f"the docstring of ActiveExplorationEnv names {name} {count} times")
     summary, body = text.split("\n\n", 1)
-    spaces = observation_space(sensor, {}).spaces
+    spaces = observation_space(settings.sensor, {}).spaces
     rows = {
         "Import": f'`gymnasium.make("ave_env:{env_id}")`',
-        "Action space": f"`Discrete({sensor.num_actions})`",
+        "Action space": f"`Discrete({settings.sensor.num_actions})`",
         "Observation space": "<br>".join(f"`{key}`: `{box}`" for key, box in spaces.items())
         + "<br>and the parts of the belief that `observe` names",
         "Scenes": where_scenes_come_from(settings.scenes),
@@ -89,16 +90,14 @@ def contents() -> str:
     return "\n".join(["# Environments", "", NOTICE, "", *lines, ""])
 
 
-def main() -> None:
-    """Parses, compares or writes."""
+def main(arguments: list[str] | None = None) -> None:
+    """Compares or writes the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is old")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     pages = {FOLDER / f"{env_id}.md": page(env_id) for env_id in ENVIRONMENTS}
     pages[FOLDER / "README.md"] = contents()
-    old = [
-        path for path, text in pages.items() if not path.exists() or path.read_text() != text
-    ]
+    old = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     left = sorted(set(FOLDER.glob("*.md")) - set(pages))
     if options.check:
         for path in old:

@@ -24,8 +24,8 @@ _HARMLESS: list[Callable | tuple[Callable, str]] = [
     np.ndarray,
     *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"),
     *(
-        (getattr(np._core.multiarray, name), f"{module}.multiarray.{name}")
-        for name in ("scalar", "_reconstruct")
+        (value.__reduce__()[0], f"{module}.multiarray.{name}")
+        for name, value in (("scalar", np.float64(0)), ("_reconstruct", np.zeros(0)))
         for module in ("numpy.core", "numpy._core")
     ),
 ]
@@ -84,4 +84,4 @@ def read_json(path: Path) -> dict[str, Any]:
 def _reason(error: Exception) -> str:
     # torch's advice to switch the safe loading off stands before what went wrong.
     message = str(error).split("WeightsUnpickler error:")[-1].strip()
-    return message.split("\n")[0][:200]
+    return message.split("\n")[0].split(" In PyTorch")[0][:200]
