@@ -19,8 +19,8 @@ class Options:
     """Lets glimpse policies explore every scene of a split once, and compares them.
 
     Prints a table (agents x glimpses, with 95 % intervals over scenes, and GFLOPs per episode). The
-    run folder receives `summary.json`, `per_step.csv`, `per_scene.csv.gz`, `curves.png` and a few
-    episodes as animations.
+    run folder receives `report.html`, `summary.json`, `per_step.csv`, `per_scene.csv.gz`,
+    `curves.png`, maps of where agents look and a few episodes as animations.
 
     Attributes:
         agents: random, checkerboard, raster, center_out, ame, ame_normalised, oracle, or run
@@ -46,6 +46,8 @@ class Options:
         seed: Seeds of agents that use chance, e.g. `--seed 0 1 2`.
         device: Of the encoder: "auto", "cpu" or "cuda".
         precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
+        stop_confidence: Also show what it costs and saves to end an episode once the most probable
+            class is this probable, e.g. 0.9.
         episodes: Episodes to draw per agent.
         output: Folder of run folders.
         progress: Show progress bars.
@@ -72,7 +74,8 @@ class Options:
     seed: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--seeds"])] = (0,)
     device: str = "auto"
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    episodes: int = 2
+    stop_confidence: float | None = None
+    episodes: int = 4
     output: Path = Path("runs")
     progress: bool = True
     smoke: bool = False
@@ -120,6 +123,7 @@ def compare(options: Options) -> Path:
         num_envs=options.num_envs,
         seeds=options.seed,
         episodes=options.episodes,
+        stop_confidence=options.stop_confidence,
         progress=options.progress,
     )
     from agents.comparison import evaluate_agents
@@ -155,7 +159,7 @@ def complete(options: Options) -> Options:
         trained["env"] = trained.pop("id", _DEFAULT_ENV)
         if options.env not in (None, trained["env"]):
             trained.pop("data_root", None)  # of other scenes
-    names = {field.name for field in dataclasses.fields(options)}
+    names = {"env", *_ENVIRONMENT}
     left_open = {
         name: value
         for name, value in {"env": _DEFAULT_ENV, **trained}.items()

@@ -70,11 +70,11 @@ class Options:
     num_glimpses: int | None = None
     wrap_azimuth: bool | None = None
     seed: int = 0
-    total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 300_000
+    total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200_000
     n_envs: int = 256
     device: str = "auto"
     precision: Literal["float32", "auto"] = "auto"
-    eval_freq: int = 100_000
+    eval_freq: int = 50_000
     agents: tuple[str, ...] = ("random", "checkerboard", "ame")
     eval_scenes: int | None = None
     episodes: int = 2

@@ -19,7 +19,6 @@ _PACKAGES = (
     "active-visual-exploration",
     "gymnasium",
     "numpy",
-    "sb3-contrib",
     "stable-baselines3",
     "timm",
     "torch",

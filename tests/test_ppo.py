@@ -8,8 +8,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import FilterObservation
+from sb3_contrib import MaskablePPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import tiny_encoder, tiny_vector_env
+from tiny import tiny_encoder, tiny_env, tiny_vector_env
 
 from agents import GlimpseVecEnv, make_agent
 from agents.callbacks import CheckpointCallback, ExplorationCallback
@@ -245,3 +247,20 @@ def test_an_ended_row_reports_its_episode():
         assert observation["progress"][row] == 0.0
         assert info["TimeLimit.truncated"] is False
     assert np.stack(wrapped.env_method("action_masks")).shape == (3, env.sensor.num_actions)
+
+
+@pytest.mark.parametrize("vectorised", [False, True])
+def test_maskable_ppo_takes_its_masks_from_the_environment(vectorised):
+    # SB3's own network for images wants at least 36 pixels, so it gets no glimpses here.
+    if vectorised:
+        env = GlimpseVecEnv(training_env(), POLICY_KEYS)
+        masks_of = env.env.action_masks
+    else:
+        env = FilterObservation(tiny_env(observe=OBSERVABLES), POLICY_KEYS)
+        masks_of = env.unwrapped.action_masks
+    model = MaskablePPO("MultiInputPolicy", env, n_steps=8, batch_size=8)
+    model.learn(64)
+    observation = env.reset() if vectorised else env.reset(seed=0)[0]
+    masks = masks_of()
+    actions, _ = model.predict(observation, action_masks=masks)
+    assert np.take_along_axis(np.atleast_2d(masks), np.atleast_2d(actions).T, axis=1).all()
