@@ -1,35 +1,48 @@
 """Weights in, weights out.
 
-One format is written: a folder with `config.json` and `model.safetensors`.
+One format is written: a folder with `config.json` and `model.safetensors`. Read are that folder and
+what others publish (see `import_encoder`). From a shell::
+
+    python -m encoders.checkpoints inspect FILE
+    python -m encoders.checkpoints convert IN OUT --image-size 128 256
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from timm.layers import resample_abs_pos_embed
+from safetensors.torch import save_file
+from timm.data import ImageNetInfo
 from torch import Tensor
 
-from encoders.config import DecoderConfig, EncoderConfig
-from encoders.factory import build_encoder
+from encoders.assembly import assemble, check_tensors
+from encoders.config import EncoderConfig
+from encoders.factory import build_encoder, resize_grid
 from encoders.model import GlimpseEncoder
+from encoders.published import interpret, read_published
+from encoders.weight_files import CheckpointError, read_json, read_weight_file
+
+__all__ = [
+    "CheckpointError",
+    "build_from_state_dict",
+    "find_encoder_folder",
+    "import_encoder",
+    "load_encoder",
+    "load_strictly",
+    "save_encoder",
+    "weights_hash",
+]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-
-
-class CheckpointError(ValueError):
-    """A file of weights that cannot be used; the message names the file and what is wrong."""
 
 
 def save_encoder(encoder: GlimpseEncoder, folder: str | os.PathLike[str]) -> Path:
@@ -67,17 +80,26 @@ def load_encoder(folder: str | os.PathLike[str]) -> GlimpseEncoder:
             raise CheckpointError(
                 f"{source}: no {name}; expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
             )
+    values = read_json(source / CONFIG_FILE)
     try:
-        config = EncoderConfig.from_dict(json.loads((source / CONFIG_FILE).read_text("utf-8")))
+        encoder = build_encoder(EncoderConfig.from_dict(values))
     except ValueError as error:
         raise CheckpointError(f"{source / CONFIG_FILE}: {error}") from error
-    try:
-        tensors = load_file(source / WEIGHTS_FILE)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{source / WEIGHTS_FILE}: {error}") from error
-    encoder = build_encoder(config)
+    tensors = read_weight_file(source / WEIGHTS_FILE)
+    embedding = tensors.get("backbone.vit.patch_embed.proj.weight")
+    if embedding is not None and embedding.is_floating_point():
+        encoder.to(embedding.dtype)
     load_strictly(encoder, tensors, str(source / WEIGHTS_FILE))
     return encoder
+
+
+def find_encoder_folder(path: str | os.PathLike[str]) -> Path | None:
+    """The folder that `save_encoder` wrote, given it or its weights; None for anything else."""
+    folder = Path(path).parent if Path(path).name == WEIGHTS_FILE else Path(path)
+    config = folder / CONFIG_FILE
+    if config.is_file() and "format_version" in read_json(config):
+        return folder
+    return None
 
 
 def weights_hash(encoder: GlimpseEncoder) -> str:
@@ -95,23 +117,67 @@ def load_strictly(encoder: GlimpseEncoder, tensors: Mapping[str, Tensor], source
     Raises:
         CheckpointError: Missing or unexpected names, other shapes, or values that are not finite.
     """
-    expected = encoder.state_dict()
-    problems = []
-    if missing := sorted(set(expected) - set(tensors)):
-        problems.append(f"missing {_listed(missing)}")
-    if unexpected := sorted(set(tensors) - set(expected)):
-        problems.append(f"unexpected {_listed(unexpected)}")
-    for name in sorted(set(expected) & set(tensors)):
-        given, wanted = tensors[name], expected[name]
-        if given.shape != wanted.shape:
-            problems.append(f"{name} has shape {tuple(given.shape)}, not {tuple(wanted.shape)}")
-        elif not given.is_floating_point():
-            problems.append(f"{name} has dtype {given.dtype}, not a floating-point one")
-        elif not bool(torch.isfinite(given).all()):
-            problems.append(f"{name} holds NaN or infinity")
-    if problems:
-        raise CheckpointError(f"{source}: {'; '.join(problems)}")
+    check_tensors(encoder.state_dict(), tensors, source)
     encoder.load_state_dict(dict(tensors))
+
+
+def import_encoder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: tuple[int, int] | None = None,
+    num_heads: int | None = None,
+    decoder_num_heads: int | None = None,
+    class_names: tuple[str, ...] | None = None,
+    branch: str | None = None,
+    timm_model: str | None = None,
+) -> GlimpseEncoder:
+    """Reads weights of any format known here, on the CPU and in evaluation mode.
+
+    Known are the folders of `save_encoder`, folders of Hugging Face ViTMAE and of timm, and files
+    (`.safetensors`, or anything `torch.save` writes) of timm, DeiT, DeiT-III, MAE, DINO, MoCo v3,
+    AME and TORE. Half-precision weights become float32.
+
+    Args:
+        path: A file or folder.
+        image_size: Height and width of the scenes; position tables are fitted to its grid. None =
+            the size the weights were trained at.
+        num_heads: Attention heads of the encoder. None = what the file says, else what the models
+            published at this width have.
+        decoder_num_heads: The same of the decoder.
+        class_names: Classes of the head, in order. None = ImageNet's for a head with 1000 outputs,
+            else unknown, so that the head counts as untrained.
+        branch: Which of several models in one file, of `encoders.published.BRANCHES`.
+        timm_model: timm's name of the architecture, for models that their tensors do not describe.
+
+    Raises:
+        CheckpointError: The file is damaged, unsafe or of no format known here, does not make up an
+            encoder, or leaves something open that must be given.
+    """
+    if folder := find_encoder_folder(path):
+        encoder = load_encoder(folder)
+        return encoder if image_size is None else resize_grid(encoder, image_size)
+    source = Path(path)
+    weights = read_published(source, branch)
+    given: dict[str, Any] = {
+        "num_heads": num_heads,
+        "decoder_num_heads": decoder_num_heads,
+        "image_size": image_size,
+        "timm_model": timm_model,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    weights = dataclasses.replace(weights, **given)
+    try:
+        encoder = assemble(weights, name=source.name.split(".")[0])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    num_classes = encoder.config.num_classes
+    if class_names is None and num_classes == 1000:
+        class_names = tuple(ImageNetInfo().label_names())
+    try:
+        encoder.config = dataclasses.replace(encoder.config, class_names=class_names)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return encoder
 
 
 def build_from_state_dict(
@@ -125,145 +191,34 @@ def build_from_state_dict(
     """Builds an encoder around bare tensors; depths, widths and decoder are read off them.
 
     Understood are the names of timm's VisionTransformer (DeiT, DeiT-III, DINO, ...), of the
-    official MAE (`decoder_*`, `mask_token`), and the same below a `mae.`, `module.`, `backbone.` or
-    `model.` prefix with a class head `head` or `head.0`.
+    official MAE (`decoder_*`, `mask_token`), of transformers' ViTMAE, and all of them below a
+    prefix such as `mae.`, `module.` or `backbone.`, with a class head `head` or `head.0`.
 
     Args:
         state_dict: Names and tensors.
-        image_size: Height and width of the scenes; position tables are resampled to its grid.
+        image_size: Height and width of the scenes; position tables are fitted to its grid.
         num_heads: Attention heads of the encoder, which no tensor tells.
         decoder_num_heads: Heads of the decoder; needed when there is one.
         patch_size: Checked against the tensors when given.
 
     Returns:
-        An encoder in evaluation mode, with the dtype of the tensors.
+        An encoder in evaluation mode, with the dtype of the tensors but at least float32.
 
     Raises:
         CheckpointError: Tensors that do not make up such a model; the message names them.
     """
-    tensors = _canonical_names(state_dict)
-    config = _read_config(tensors, tuple(image_size), num_heads, decoder_num_heads, patch_size)
-    encoder = build_encoder(config).to(tensors["patch_embed.proj.weight"].dtype)
-    renamed = {_our_name(name): tensor for name, tensor in tensors.items()}
-    for name in ("backbone.vit.pos_embed", "decoder.pos_embed"):
-        if name in renamed:
-            renamed[name] = _fit_positions(renamed[name], encoder.state_dict()[name], config.grid)
-    load_strictly(encoder, renamed, "state_dict")
-    return encoder
-
-
-_PREFIXES = ("module.", "mae.", "backbone.", "model.", "encoder.")
-_DECODER = re.compile(r"^decoder_(embed|pos_embed|blocks|norm|pred)\b")
-
-
-def _canonical_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Timm's and MAE's own names, whatever wrapped them."""
-    tensors = {}
-    for name, tensor in state_dict.items():
-        for prefix in _PREFIXES:
-            name = name.removeprefix(prefix)
-        name = re.sub(r"^head\.0\.", "head.", name)
-        name = re.sub(r"\.gamma_([12])$", r".ls\1.gamma", name)
-        tensors[name] = tensor
-    return tensors
-
-
-def _our_name(name: str) -> str:
-    if name == "mask_token":
-        return "decoder.mask_token"
-    if _DECODER.match(name):
-        return _DECODER.sub(r"decoder.\1", name)
-    return f"backbone.vit.{name}"
-
-
-def _read_config(
-    tensors: Mapping[str, Tensor],
-    image_size: tuple[int, int],
-    num_heads: int,
-    decoder_num_heads: int | None,
-    patch_size: int | None,
-) -> EncoderConfig:
-    required = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight")
-    if missing := [name for name in required if name not in tensors]:
-        raise CheckpointError(
-            f"not a Vision Transformer: no {_listed(missing)} among {len(tensors)} tensors"
-        )
-    width, _, side, _ = tensors["patch_embed.proj.weight"].shape
-    if patch_size is not None and patch_size != side:
-        raise CheckpointError(f"the patch embedding has patches of {side} pixels, not {patch_size}")
-    if width % num_heads:
-        raise CheckpointError(f"width {width} cannot be divided into {num_heads} heads")
-    vit: dict[str, Any] = {
-        "embed_dim": width,
-        "depth": _depth(tensors, "blocks"),
-        "num_heads": num_heads,
-        "mlp_ratio": tensors["blocks.0.mlp.fc1.weight"].shape[0] / width,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
-        "qk_norm": "blocks.0.attn.q_norm.weight" in tensors,
-        "init_values": 1e-5 if "blocks.0.ls1.gamma" in tensors else None,
-        "class_token": "cls_token" in tensors,
-        "reg_tokens": tensors["reg_token"].shape[1] if "reg_token" in tensors else 0,
-        "pre_norm": "norm_pre.weight" in tensors,
-        "distilled": "dist_token" in tensors,
-        "global_pool": "avg" if "fc_norm.weight" in tensors else "token",
-        "pos_embed": "learn" if "pos_embed" in tensors else "none",
-    }
-    if "pos_embed" in tensors:
-        vit["no_embed_class"] = not _has_prefix_rows(tensors, vit, image_size, side)
-    return EncoderConfig(
-        name="state-dict",
-        vit=vit,
+    weights = dataclasses.replace(
+        interpret(state_dict),
         image_size=image_size,
-        patch_size=side,
-        num_classes=tensors["head.weight"].shape[0] if "head.weight" in tensors else 0,
-        decoder=_read_decoder(tensors, decoder_num_heads),
-        weights="pretrained",
+        num_heads=num_heads,
+        decoder_num_heads=decoder_num_heads,
     )
+    return assemble(weights, name="state-dict", patch_size=patch_size)
 
 
-def _read_decoder(
-    tensors: Mapping[str, Tensor], decoder_num_heads: int | None
-) -> DecoderConfig | None:
-    if "decoder_embed.weight" not in tensors:
-        return None
-    if decoder_num_heads is None:
-        raise CheckpointError("these weights have a decoder; decoder_num_heads is needed")
-    width = tensors["decoder_embed.weight"].shape[0]
-    return DecoderConfig(width, _depth(tensors, "decoder_blocks"), decoder_num_heads)
+if __name__ == "__main__":
+    import sys
 
+    from encoders.conversion import main
 
-def _depth(tensors: Mapping[str, Tensor], stem: str) -> int:
-    pattern = re.compile(rf"^{stem}\.(\d+)\.")
-    return 1 + max(
-        (int(match[1]) for name in tensors if (match := pattern.match(name))), default=-1
-    )
-
-
-def _has_prefix_rows(
-    tensors: Mapping[str, Tensor], vit: Mapping[str, Any], image_size: tuple[int, int], side: int
-) -> bool:
-    """Whether the position table starts with rows for the prefix tokens."""
-    rows = tensors["pos_embed"].shape[1]
-    prefix = int(vit["class_token"]) + int(vit["distilled"]) + vit["reg_tokens"]
-    grid = (image_size[0] // side) * (image_size[1] // side)
-    if rows in (grid, grid + prefix):
-        return rows == grid + prefix and prefix > 0
-    # Another grid than ours: published tables are square.
-    return round((rows - prefix) ** 0.5) ** 2 == rows - prefix
-
-
-def _fit_positions(table: Tensor, wanted: Tensor, grid: tuple[int, int]) -> Tensor:
-    if table.shape == wanted.shape or table.shape[2] != wanted.shape[2]:
-        return table
-    prefix = wanted.shape[1] - grid[0] * grid[1]
-    side = round((table.shape[1] - prefix) ** 0.5)
-    if side * side != table.shape[1] - prefix:
-        raise CheckpointError(
-            f"a position table of {table.shape[1]} rows does not fit a {grid} grid and is not square"
-        )
-    return resample_abs_pos_embed(table, list(grid), [side, side], num_prefix_tokens=prefix)
-
-
-def _listed(names: list[str], limit: int = 6) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+    sys.exit(main())

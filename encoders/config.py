@@ -48,6 +48,7 @@ class EncoderConfig:
         patch_normalised_pixels: The decoder predicts each patch relative to its own mean and
             spread (MAE's `norm_pix_loss`), so that its pixels are not colours.
         weights: Where the weights come from: "random", "pretrained" or "trained".
+        norm_eps: Epsilon of all layer norms; None = the architecture's own.
     """
 
     name: str
@@ -63,6 +64,7 @@ class EncoderConfig:
     default_split_block: int | None = None
     patch_normalised_pixels: bool = False
     weights: Literal["random", "pretrained", "trained"] = "random"
+    norm_eps: float | None = None
 
     def __post_init__(self) -> None:
         height, width = self.image_size

@@ -7,7 +7,6 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import resample_abs_pos_embed
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -15,6 +14,7 @@ from torch import nn
 from encoders.config import EncoderConfig
 from encoders.decoder import GlimpseDecoder
 from encoders.model import GlimpseEncoder
+from encoders.positions import fit_positions
 from encoders.vit import PatchVit
 
 
@@ -34,7 +34,12 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> GlimpseEncoder:
         decoder = None
         if config.decoder is not None:
             decoder = GlimpseDecoder(config.decoder, vit.width, config.grid, config.patch_size)
-        return GlimpseEncoder(config, vit, decoder).eval()
+    encoder = GlimpseEncoder(config, vit, decoder)
+    if config.norm_eps is not None:
+        for module in encoder.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = config.norm_eps
+    return encoder.eval()
 
 
 def replace_head(
@@ -61,24 +66,26 @@ def replace_head(
 
 
 def resize_grid(encoder: GlimpseEncoder, image_size: tuple[int, int]) -> GlimpseEncoder:
-    """Returns the encoder for scenes of another size, its position tables resampled."""
+    """Returns the encoder for scenes of another size, its position tables fitted to the grid.
+
+    Sine-cosine tables are computed anew, learned ones resampled. The weights are copies.
+    """
     height, width = image_size
     if (height, width) == encoder.config.image_size:
         return encoder
     config = dataclasses.replace(encoder.config, image_size=(height, width))
-    resized = build_encoder(config)
+    vit = encoder.backbone
+    resized = build_encoder(config).to(vit.vit.patch_embed.proj.weight)  # its dtype and device
     state = encoder.state_dict()
-    for key, rows in (("backbone.vit.pos_embed", None), ("decoder.pos_embed", 1)):
-        if state.get(key) is None:
-            continue
-        if rows is None:
-            vit = encoder.backbone.vit
-            rows = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        state[key] = resample_abs_pos_embed(
-            state[key], list(config.grid), list(encoder.grid), num_prefix_tokens=rows
-        )
+    prefixes = {
+        "backbone.vit.pos_embed": 0 if vit.vit.no_embed_class else vit.num_prefix_tokens,
+        "decoder.pos_embed": 1,
+    }
+    for key, prefix in prefixes.items():
+        if key in state:
+            state[key] = fit_positions(state[key], config.grid, prefix, source_grid=encoder.grid)
     resized.load_state_dict(state)
-    return resized.to(encoder.device).train(encoder.training)
+    return resized.train(encoder.training)
 
 
 def _build_vit(config: EncoderConfig) -> nn.Module:

@@ -4,6 +4,8 @@ One multiply-accumulate counts as one, the convention of fvcore and of the ViT, 
 Counted are patch embedding, linear layers and both attention products; softmax, normalisation and
 activations are not. `torch.utils.flop_counter.FlopCounterMode` counts the same operations twice as
 high and agrees exactly otherwise.
+
+`python -m encoders.flops` prints and draws what an episode costs (`encoders.flops_report`).
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from torch import nn
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from encoders.decoder import GlimpseDecoder
     from encoders.vit import PatchVit
 
@@ -63,6 +66,8 @@ class BlockCost:
     @classmethod
     def of(cls, block: nn.Module) -> BlockCost:
         """Reads the cost off a timm block's layers."""
+        from torch import nn  # here, for the command's --help does without
+
         linear = sum(
             layer.in_features * layer.out_features
             for layer in block.modules()
@@ -95,6 +100,8 @@ class FlopLedger:
     """
 
     def __init__(self, vit: PatchVit, decoder: GlimpseDecoder | None) -> None:
+        from torch import nn
+
         projection = vit.vit.patch_embed.proj
         self._patch = projection.weight.numel()
         self._prefix = vit.num_prefix_tokens
@@ -164,3 +171,9 @@ class FlopLedger:
         if "pixels" in outputs:
             fixed += decoder.num_patches * decoder.pred.weight.numel()
         return (1 + tokens) * decoder.embed.weight.numel() + fixed
+
+
+if __name__ == "__main__":
+    from encoders.flops_report import main
+
+    main()

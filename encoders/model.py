@@ -15,6 +15,7 @@ from encoders.config import EncoderConfig
 from encoders.decoder import GlimpseDecoder
 from encoders.entropy import attention_entropy
 from encoders.flops import FlopCount, FlopLedger
+from encoders.hub import HubExchange
 from encoders.tore import ToreState
 from encoders.vit import PatchVit
 
@@ -47,7 +48,7 @@ class Belief:
     pixels: Tensor | None = None
 
 
-class GlimpseEncoder(nn.Module):
+class GlimpseEncoder(nn.Module, HubExchange):
     """Encodes glimpses one at a time and recycles their tokens.
 
     The module holds weights only. What was seen lives in a `ToreState` that the caller owns::
@@ -216,12 +217,14 @@ class GlimpseEncoder(nn.Module):
             nothing = tore.extract_nothing(self.backbone, split).to(mean_prefix)
             mean_prefix = torch.where(blind[:, None, None], nothing, mean_prefix)
         tokens = tokens.reshape(batch, glimpses * count, -1)
+        ids, valid = patch_ids.flatten(1).to(patches.device), valid.flatten(1)
         mask = None
         if not bool(valid.all()):
-            attended = valid.new_ones(mean_prefix.shape[:2])
-            mask = torch.cat([attended, valid.flatten(1)], dim=1)
+            used = valid.any(0)  # what is padding in every row need not be aggregated
+            tokens, ids, valid = tokens[:, used], ids[:, used], valid[:, used]
+        if not bool(valid.all()):
+            mask = torch.cat([valid.new_ones(mean_prefix.shape[:2]), valid], dim=1)
         sequence = torch.cat([mean_prefix, tokens], dim=1)
-        ids = patch_ids.flatten(1).to(patches.device)
         return self._aggregate(sequence, mask, ids, split, outputs)
 
     def forward_full(

@@ -74,6 +74,8 @@ def recognise_sincos(table: Tensor, num_prefix_tokens: int) -> SincosLayout | No
     """
     _, rows, width = table.shape
     count = rows - num_prefix_tokens
+    if not table.is_floating_point():
+        return None
     if width % 4 or count < 1 or bool(table[:, :num_prefix_tokens].any()):
         return None
     tolerance = max(1e-5, 4 * torch.finfo(table.dtype).eps)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from encoders.positions import SincosLayout, recognise_sincos
 from encoders.weight_files import CheckpointError, read_json, read_weight_file
 
 # Under these keys a checkpoint keeps its tensors; the first one present is taken.
@@ -26,6 +27,10 @@ BRANCHES = (*_CONTAINERS, *_MOCO_BRANCHES)
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 _MOCO_HEADS = {**_HEADS, 384: 12}
 _DECODER_HEADS = {128: 4, 256: 8, 512: 16}
+
+# What Hugging Face and timm call the files of a folder.
+_FOLDER_CONFIG = "config.json"
+_FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _PATCH_EMBEDDING = "patch_embed.proj.weight"
 _HUGGING_FACE_EMBEDDING = "embeddings.patch_embeddings.projection.weight"
@@ -73,13 +78,15 @@ def read_published(path: Path, branch: str | None = None) -> PublishedWeights:
     Raises:
         CheckpointError: The file is damaged or unsafe, or holds no Vision Transformer.
     """
-    folder = path if path.is_dir() else None
-    content = read_weight_file(_weights_in(folder) if folder else path)
+    folder = path if path.is_dir() else path.parent
+    content = read_weight_file(_weights_in(folder) if path.is_dir() else path)
     try:
         weights = interpret(content, branch)
-        return _with_folder_config(weights, read_json(folder / "config.json")) if folder else weights
+        if path.is_dir() or (path.name in _FOLDER_WEIGHTS and (folder / _FOLDER_CONFIG).is_file()):
+            weights = _with_folder_config(weights, read_json(folder / _FOLDER_CONFIG))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    return weights
 
 
 def interpret(content: Any, branch: str | None = None) -> PublishedWeights:
@@ -127,6 +134,8 @@ def interpret(content: Any, branch: str | None = None) -> PublishedWeights:
         kind = "distilled DeiT"
     else:
         kind = "Vision Transformer"
+    if layout := _sincos_layout(body):
+        moco = moco or layout.row_first  # a MoCo v3 backbone on its own
     weights = _described(kind, body, dropped, _MOCO_HEADS if moco else _HEADS)
     return _with_command_line(weights, content) if container else weights
 
@@ -175,7 +184,7 @@ def _body_prefix(tensors: Mapping[str, Tensor], branch: str | None) -> str:
 
 
 def _modern(name: str) -> str:
-    """timm's name of a tensor of DeiT-III."""
+    """Turns a name of DeiT-III into timm's."""
     return re.sub(r"\.gamma_([12])$", r".ls\1.gamma", name)
 
 
@@ -192,9 +201,8 @@ def _take_class_head(
         local = re.sub(r"^(module\.|model\.)+", "", name)
         if re.match(r"head\.(0\.)?(weight|bias)$", local):
             body[local] = rest.pop(name)
-        elif (
-            re.match(r"head\.(mlp|last_layer)\.|imagenet_(mean|std)$", local)
-            or (moco and local.startswith(("predictor.", *(f"{b}." for b in _MOCO_BRANCHES))))
+        elif re.match(r"head\.(mlp|last_layer)\.|imagenet_(mean|std)$", local) or (
+            moco and local.startswith(("predictor.", *(f"{b}." for b in _MOCO_BRANCHES)))
         ):
             del rest[name]
             dropped.append(name)
@@ -203,9 +211,10 @@ def _take_class_head(
         for name in projections:
             del body[name]
             dropped.append(prefix + name)
-    for kind in ("weight", "bias"):
-        if f"head.0.{kind}" in body and "head.weight" not in body:
-            body[f"head.{kind}"] = body.pop(f"head.0.{kind}")
+    if "head.weight" not in body:
+        for kind in ("weight", "bias"):
+            if f"head.0.{kind}" in body:
+                body[f"head.{kind}"] = body.pop(f"head.0.{kind}")
     return tuple(dropped)
 
 
@@ -245,25 +254,28 @@ def _from_hugging_face(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, 
     return renamed
 
 
+def _sincos_layout(tensors: Mapping[str, Tensor]) -> SincosLayout | None:
+    table = tensors.get("pos_embed")
+    return None if table is None or table.ndim != 3 else recognise_sincos(table, 1)
+
+
 def _described(
     kind: str,
     tensors: dict[str, Tensor],
     dropped: tuple[str, ...],
     heads: Mapping[int, int] = _HEADS,
 ) -> PublishedWeights:
-    decoder = tensors.get("decoder_embed.weight")
+    widths = {name: tensor.shape[:1].numel() for name, tensor in tensors.items()}
     return PublishedWeights(
         kind,
         tensors,
         dropped,
-        num_heads=heads.get(len(tensors[_PATCH_EMBEDDING])),
-        decoder_num_heads=None if decoder is None else _DECODER_HEADS.get(len(decoder)),
+        num_heads=heads.get(widths[_PATCH_EMBEDDING]),
+        decoder_num_heads=_DECODER_HEADS.get(widths.get("decoder_embed.weight", 0)),
     )
 
 
-def _with_command_line(
-    weights: PublishedWeights, content: Mapping[str, Any]
-) -> PublishedWeights:
+def _with_command_line(weights: PublishedWeights, content: Mapping[str, Any]) -> PublishedWeights:
     """Adds what the arguments kept beside the tensors say: MAE's loss, TORE's decoder heads."""
     arguments = content.get("args")
     if arguments is None and isinstance(content.get("hyper_parameters"), Mapping):
@@ -277,11 +289,10 @@ def _with_command_line(
 
 
 def _weights_in(folder: Path) -> Path:
-    names = ("model.safetensors", "pytorch_model.bin")
-    for name in names:
+    for name in _FOLDER_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointError(f"{folder}: no {' or '.join(names)}")
+    raise CheckpointError(f"{folder}: no {' or '.join(_FOLDER_WEIGHTS)}")
 
 
 def _with_folder_config(weights: PublishedWeights, config: dict[str, Any]) -> PublishedWeights:

@@ -1,7 +1,7 @@
 """Encoders by name.
 
-A shipped encoder is an entry function; `timm/<name>` is any plain Vision Transformer of timm; anything
-else is the path of a folder written by `encoders.checkpoints.save_encoder`.
+A shipped encoder is an entry function; `timm/<name>` is any plain Vision Transformer of timm;
+anything else is the path of weights that `encoders.checkpoints.import_encoder` reads.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import socket
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import huggingface_hub
 import timm
 import torch
 from timm.data import ImageNetInfo
+from timm.models import PretrainedCfg
 
 from encoders import checkpoints
 from encoders.config import EncoderConfig
-from encoders.factory import build_encoder, replace_head, resize_grid
+from encoders.factory import replace_head, resize_grid
 from encoders.model import GlimpseEncoder
+from encoders.vit import PatchVit
 
 TIMM_PREFIX = "timm/"
 _PRETRAINED = Path(__file__).parent / "pretrained"
@@ -72,7 +75,9 @@ def create_encoder(
     """Creates an encoder in evaluation mode.
 
     Args:
-        name: A shipped encoder (`tore-nano`), `timm/<name>` or a folder.
+        name: A shipped encoder (`tore-nano`), `timm/<name>`, or the path of a folder or file of
+            weights; where a file leaves something open, convert it first
+            (`python -m encoders.checkpoints convert`).
         image_size: Height and width of the scenes; position tables are resampled. None keeps the
             encoder's own.
         class_names: Classes the head must have. A head trained for others is replaced by a new one
@@ -84,7 +89,7 @@ def create_encoder(
 
     Raises:
         ValueError: An unknown name, with the nearest known ones.
-        CheckpointError: A folder whose files do not make up an encoder.
+        CheckpointError: A path whose weights do not make up an encoder.
         RuntimeError: `pretrained=True` and the weights cannot be had.
     """
     name = str(name)
@@ -93,14 +98,14 @@ def create_encoder(
     elif name in _ENTRIES:
         encoder = _ENTRIES[name]()
     elif Path(name).exists():
-        encoder = checkpoints.load_encoder(name)
+        encoder = checkpoints.import_encoder(name, image_size=image_size)
     else:
         raise ValueError(
             f"no encoder {name!r}: expected one of {sorted(_ENTRIES)}, "
-            f"'{TIMM_PREFIX}<timm model>' or an existing folder"
+            f"'{TIMM_PREFIX}<timm model>' or an existing path"
         )
     if image_size is not None:
-        encoder = resize_grid(encoder, tuple(image_size))
+        encoder = resize_grid(encoder, image_size)
     if class_names is not None and tuple(class_names) != encoder.config.class_names:
         encoder = replace_head(encoder, tuple(class_names), seed)
     return encoder.to(resolve_device(device))
@@ -134,6 +139,65 @@ def _from_timm(
     name: str, image_size: tuple[int, int] | None, pretrained: bool | None, seed: int
 ) -> GlimpseEncoder:
     model_name = name.removeprefix(TIMM_PREFIX)
+    published = _published_config(model_name)
+    weights: Literal["random", "pretrained"] = "random"
+    vit: Any = None  # torch types the attributes of modules as tensors or modules
+    if pretrained is not False and published.has_weights:
+        try:
+            with _offline_unless_reachable():
+                vit = timm.create_model(model_name, pretrained=True, img_size=image_size)
+            weights = "pretrained"
+        except Exception as error:  # whatever a hub client raises
+            if pretrained:
+                raise RuntimeError(f"the weights of {name!r} cannot be had: {error}") from error
+            warnings.warn(
+                f"THE WEIGHTS OF {name!r} CANNOT BE DOWNLOADED ({type(error).__name__}); "
+                "continuing with RANDOM weights: FLOPs are right, predictions mean nothing",
+                stacklevel=3,
+            )
+    elif pretrained:
+        raise RuntimeError(f"timm publishes no weights for {model_name!r}")
+    if vit is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            vit = timm.create_model(
+                model_name,
+                pretrained=False,
+                img_size=image_size,
+                num_classes=published.num_classes,
+            )
+    backbone = PatchVit(vit)
+    num_classes: int = vit.num_classes
+    height, width = (side * backbone.patch_size for side in backbone.grid)
+    names = None
+    if weights == "pretrained" and num_classes == 1000:
+        names = tuple(ImageNetInfo().label_names())
+    config = EncoderConfig(
+        name=name,
+        vit={},
+        image_size=(height, width),
+        patch_size=backbone.patch_size,
+        num_classes=num_classes,
+        timm_model=model_name.split(".")[0],
+        class_names=names,
+        mean=_triple(published.mean),
+        std=_triple(published.std),
+        weights=weights,
+    )
+    return GlimpseEncoder(config, backbone).eval()
+
+
+def _triple(channels: Iterable[float]) -> tuple[float, float, float]:
+    red, green, blue = channels
+    return red, green, blue
+
+
+def _published_config(model_name: str) -> PretrainedCfg:
+    """What timm knows of a model's weights.
+
+    Raises:
+        ValueError: timm has no such model or weights, or it is no plain Vision Transformer.
+    """
     architecture = model_name.split(".")[0]
     if not timm.is_model(architecture):
         close = timm.list_models(f"*{architecture.split('_')[0]}*")[:5]
@@ -143,45 +207,9 @@ def _from_timm(
             f"{architecture!r} is not a plain timm VisionTransformer; choose one of "
             "encoders.list_encoders('timm/*')"
         )
-    published = timm.get_pretrained_cfg(model_name, allow_unregistered=True)
-    size = image_size or tuple(published.input_size[1:])
-    options = {"img_size": size}
-    vit, weights = None, "random"
-    if pretrained is not False and published.has_weights:
-        try:
-            with _offline_unless_reachable():
-                vit = timm.create_model(model_name, pretrained=True, **options)
-            weights = "pretrained"
-        except Exception as error:  # whatever a hub client raises
-            if pretrained:
-                raise RuntimeError(f"the weights of {name!r} cannot be had: {error}") from error
-            warnings.warn(
-                f"THE WEIGHTS OF {name!r} CANNOT BE DOWNLOADED ({type(error).__name__}); continuing "
-                "with RANDOM weights: FLOPs are right, predictions mean nothing",
-                stacklevel=3,
-            )
-    elif pretrained:
-        raise RuntimeError(f"timm publishes no weights for {model_name!r}")
-    if vit is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            vit = timm.create_model(architecture, pretrained=False, **options)
-    num_classes = vit.num_classes
-    names = None
-    if weights == "pretrained" and num_classes == 1000:
-        names = tuple(ImageNetInfo().label_names())
-    config = EncoderConfig(
-        name=name,
-        vit={},
-        image_size=size,
-        patch_size=vit.patch_embed.patch_size[0],
-        num_classes=num_classes,
-        timm_model=architecture,
-        class_names=names,
-        mean=tuple(published.mean),
-        std=tuple(published.std),
-        weights=weights,
-    )
-    encoder = build_encoder(config, seed)
-    encoder.backbone.vit.load_state_dict(vit.state_dict())
-    return encoder
+    try:
+        published = timm.get_pretrained_cfg(model_name)
+    except RuntimeError as error:
+        known = timm.list_pretrained(f"{architecture}.*")
+        raise ValueError(f"timm has no weights {model_name!r}; it has {known}") from error
+    return published or PretrainedCfg()

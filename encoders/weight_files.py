@@ -6,7 +6,6 @@ import argparse
 import json
 import pathlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,17 @@ from safetensors.torch import load_file
 
 # Published checkpoints keep their command line and a few numbers beside the tensors. None of these
 # types does more than hold data. Modules are spelt as in the file, which differs between versions.
-_HARMLESS: list[Callable | tuple[Callable, str]] = [
+_HARMLESS: list[Any] = [
     argparse.Namespace,
     (pathlib.PosixPath, "pathlib.PosixPath"),
     (pathlib.PosixPath, "pathlib._local.PosixPath"),
     np.dtype,
     np.ndarray,
     *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"),
-    *(
-        (value.__reduce__()[0], f"{module}.multiarray.{name}")
-        for name, value in (("scalar", np.float64(0)), ("_reconstruct", np.zeros(0)))
-        for module in ("numpy.core", "numpy._core")
-    ),
 ]
+for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+    _HARMLESS.append((np.float64(0).__reduce__()[0], f"{_module}.scalar"))
+    _HARMLESS.append((np.zeros(0).__reduce__()[0], f"{_module}._reconstruct"))
 
 
 class CheckpointError(ValueError):
@@ -58,8 +55,8 @@ def read_weight_file(path: Path) -> Any:
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise CheckpointError(
                 f"{path}: refused, because it holds {refused[1]!r}, which is neither a tensor nor "
-                "plain data, and loading it could run code. If you trust who made the file, load it "
-                "with torch.load(..., weights_only=False) and save its state_dict as .safetensors"
+                "plain data, and loading it could run code. If you trust who made the file, load "
+                "it with torch.load(..., weights_only=False) and save its tensors as .safetensors"
             ) from error
         raise CheckpointError(
             f"{path}: damaged, or no file of weights ({type(error).__name__}: {_reason(error)})"

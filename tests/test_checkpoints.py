@@ -6,17 +6,19 @@ import json
 
 import pytest
 import torch
-from helpers import ALL_OUTPUTS, random_images, take_patches, tiny_encoder
+from golden_numbers import Golden
+from helpers import ALL_OUTPUTS, random_images, tiny_encoder
 from safetensors.torch import load_file, save_file
-from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
+from encoders import GlimpseEncoder, create_encoder
 from encoders.checkpoints import (
     CheckpointError,
-    build_from_state_dict,
+    import_encoder,
     load_encoder,
     save_encoder,
     weights_hash,
 )
+from encoders.conversion import main
 
 
 def test_what_was_saved_is_loaded_bit_for_bit(tmp_path):
@@ -76,7 +78,7 @@ def test_damaged_files_are_named(tmp_path):
     folder = save_encoder(tiny_encoder(), tmp_path)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:200])
-    with pytest.raises(CheckpointError, match="model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_encoder(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "format_version": 99}))
@@ -89,124 +91,100 @@ def test_damaged_files_are_named(tmp_path):
         load_encoder(tmp_path / "nowhere")
 
 
-def hugging_face_mae(**changes):
-    config = ViTMAEConfig(
-        **{
-            "hidden_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 3,
-            "intermediate_size": 192,
-            "image_size": 64,
-            "patch_size": 8,
-            "decoder_hidden_size": 32,
-            "decoder_num_hidden_layers": 2,
-            "decoder_num_attention_heads": 4,
-            "decoder_intermediate_size": 128,
-            "layer_norm_eps": 1e-6,  # the official value, and timm's
-            **changes,
-        }
+def test_double_precision_survives(tmp_path):
+    encoder = tiny_encoder(dtype=torch.float64)
+    loaded = load_encoder(save_encoder(encoder, tmp_path))
+    assert weights_hash(loaded) == weights_hash(encoder)
+
+
+def test_an_encoder_is_found_by_its_folder_or_its_weights(tmp_path):
+    encoder = tiny_encoder()
+    folder = save_encoder(encoder, tmp_path)
+    for path in (folder, folder / "model.safetensors"):
+        opened = create_encoder(path, device="cpu")
+        assert weights_hash(opened) == weights_hash(encoder)
+    assert create_encoder(folder, image_size=(48, 48), device="cpu").grid == (6, 6)
+
+
+def test_the_hub_gets_and_gives_the_same_folder(tmp_path):
+    encoder = tiny_encoder(class_names=tuple("abcde"))
+    encoder.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"config.json", "model.safetensors"}
+    for loaded in (GlimpseEncoder.from_pretrained(tmp_path), load_encoder(tmp_path)):
+        assert loaded.config == encoder.config
+        assert weights_hash(loaded) == weights_hash(encoder)
+
+
+def test_a_hub_repository_is_opened_from_the_cache_of_the_hub(tmp_path):
+    encoder = tiny_encoder()
+    repository = tmp_path / "models--someone--tiny"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    encoder.save_pretrained(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    loaded = GlimpseEncoder.from_pretrained(
+        "someone/tiny", cache_dir=tmp_path, local_files_only=True
     )
-    torch.manual_seed(0)
-    return ViTMAEForPreTraining(config).eval()
+    assert weights_hash(loaded) == weights_hash(encoder)
 
 
-def official_names(model) -> dict[str, torch.Tensor]:
-    """The official MAE's names for the weights of a Hugging Face ViTMAE."""
-    source = model.state_dict()
-    names = {
-        "cls_token": "vit.embeddings.cls_token",
-        "pos_embed": "vit.embeddings.position_embeddings",
-        "mask_token": "decoder.mask_token",
-        "decoder_pos_embed": "decoder.decoder_pos_embed",
-    }
-    modules = {
-        "patch_embed.proj": "vit.embeddings.patch_embeddings.projection",
-        "norm": "vit.layernorm",
-        "decoder_embed": "decoder.decoder_embed",
-        "decoder_norm": "decoder.decoder_norm",
-        "decoder_pred": "decoder.decoder_pred",
-    }
-    tensors = {name: source[key] for name, key in names.items()}
-    stacks = (
-        ("blocks", "vit.encoder.layer", "vit.layers"),
-        ("decoder_blocks", "decoder.decoder_layers", ""),
+@pytest.fixture
+def mae_file(tmp_path):
+    path = tmp_path / "mae_tiny.pth"
+    torch.save({"model": Golden("mae").weights, "epoch": 799}, path)
+    return path
+
+
+HEADS = ["--num-heads", "3", "--decoder-num-heads", "4"]
+
+
+def test_inspect_says_what_a_file_is(mae_file, capsys):
+    assert main(["inspect", str(mae_file), *HEADS]) == 0
+    printed = capsys.readouterr().out
+    encoder = import_encoder(mae_file, num_heads=3, decoder_num_heads=4)
+    for words in (
+        "masked autoencoder",
+        "blocks.0-3.attn.qkv.weight",
+        "(144, 48) float32",
+        "fits:",
+        "64x64, patches of 8, grid 8x8",
+        "width 32, 2 blocks, 4 heads",
+        "sine-cosine",
+        weights_hash(encoder),
+    ):
+        assert words in printed
+
+
+def test_inspect_says_what_is_missing(mae_file, capsys):
+    assert main(["inspect", str(mae_file)]) == 1
+    assert "does not fit" in (printed := capsys.readouterr().out)
+    assert "give num_heads" in printed
+
+
+def test_convert_writes_a_folder_that_opens(mae_file, tmp_path, capsys):
+    out = tmp_path / "converted"
+    size = ["--image-size", "32", "96"]
+    assert main(["convert", str(mae_file), str(out), *HEADS, *size]) == 0
+    opened = create_encoder(out, device="cpu")
+    assert weights_hash(opened) in capsys.readouterr().out
+    assert opened.grid == (4, 12)
+    expected = import_encoder(mae_file, image_size=(32, 96), num_heads=3, decoder_num_heads=4)
+    assert weights_hash(opened) == weights_hash(expected)
+    assert main(["inspect", str(out)]) == 0
+    assert "an encoder of this package" in capsys.readouterr().out
+    assert main(["convert", str(mae_file), str(out), *HEADS]) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_a_head_gets_the_names_of_its_classes(tmp_path):
+    path, names = tmp_path / "deit.pth", tmp_path / "names.txt"
+    torch.save({"model": Golden("tore_deit_km").weights}, path)
+    names.write_text("\n".join("abcdefghij") + "\n")
+    heads = ["--num-heads", "3"]
+    assert (
+        main(["convert", str(path), str(tmp_path / "out"), *heads, "--class-names", str(names)])
+        == 0
     )
-    for stem, *candidates in stacks:
-        there = next(
-            prefix
-            for prefix in candidates
-            if prefix and f"{prefix}.0.layernorm_before.weight" in source
-        )
-        depth = 1 + max(
-            int(k[len(there) + 1 :].split(".")[0]) for k in source if k.startswith(f"{there}.")
-        )
-        for index in range(depth):
-            base = f"{there}.{index}"
-            query = next(
-                k
-                for k in source
-                if k.startswith(base) and k.endswith(("query.weight", "q_proj.weight"))
-            )
-            attention = query.rsplit(".", 2)[0]
-            short = query.endswith("q_proj.weight")
-            parts = ("q_proj", "k_proj", "v_proj") if short else ("query", "key", "value")
-            for kind in ("weight", "bias"):
-                tensors[f"{stem}.{index}.attn.qkv.{kind}"] = torch.cat(
-                    [source[f"{attention}.{part}.{kind}"] for part in parts]
-                )
-            linear = [
-                k.removesuffix(".weight")
-                for k in source
-                if k.startswith(base)
-                and k.endswith(".weight")
-                and not any(p in k for p in parts)
-                and "layernorm" not in k
-            ]
-            for ours, theirs in zip(("attn.proj", "mlp.fc1", "mlp.fc2"), linear, strict=True):
-                modules[f"{stem}.{index}.{ours}"] = theirs
-            modules[f"{stem}.{index}.norm1"] = f"{base}.layernorm_before"
-            modules[f"{stem}.{index}.norm2"] = f"{base}.layernorm_after"
-    for ours, theirs in modules.items():
-        for kind in ("weight", "bias"):
-            tensors[f"{ours}.{kind}"] = source[f"{theirs}.{kind}"]
-    return tensors
-
-
-def test_a_masked_autoencoder_agrees_with_transformers():
-    model = hugging_face_mae()
-    encoder = build_from_state_dict(
-        official_names(model), image_size=(64, 64), num_heads=3, decoder_num_heads=4
-    )
-    assert (encoder.depth, encoder.width) == (3, 48)
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    noise = torch.rand(2, 64, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        expected = model(pixel_values=images, noise=noise)
-    kept = noise.argsort(dim=1)[:, :16]
-    belief, _ = encoder.observe(
-        take_patches(encoder, images, kept), kept, encoder.init_state(2), 0, ("pixels", "tokens")
-    )
-    torch.testing.assert_close(belief.pixels, expected.logits, rtol=1e-4, atol=1e-5)
-
-
-def test_tensors_that_are_no_vision_transformer_are_refused():
-    with pytest.raises(CheckpointError, match=r"no patch_embed\.proj\.weight"):
-        build_from_state_dict({"fc.weight": torch.zeros(2, 2)}, image_size=(64, 64), num_heads=3)
-
-
-def test_heads_and_patches_are_checked():
-    tensors = official_names(hugging_face_mae())
-    with pytest.raises(CheckpointError, match="decoder_num_heads"):
-        build_from_state_dict(tensors, image_size=(64, 64), num_heads=3)
-    with pytest.raises(CheckpointError, match="patches of 8 pixels, not 16"):
-        build_from_state_dict(tensors, image_size=(64, 64), num_heads=3, patch_size=16)
-    with pytest.raises(CheckpointError, match="divided into 5 heads"):
-        build_from_state_dict(tensors, image_size=(64, 64), num_heads=5)
-
-
-def test_wrapped_names_and_a_nested_head_are_understood():
-    tensors = {f"mae.{k}": v for k, v in official_names(hugging_face_mae()).items()}
-    tensors |= {"head.0.weight": torch.ones(7, 48), "head.0.bias": torch.zeros(7)}
-    encoder = build_from_state_dict(tensors, image_size=(32, 96), num_heads=3, decoder_num_heads=4)
-    assert encoder.grid == (4, 12)
-    assert encoder.prior(("logits", "entropy")).logits.shape == (1, 7)
+    assert load_encoder(tmp_path / "out").config.class_names == tuple("abcdefghij")
+    with pytest.raises(CheckpointError, match="2 class names for a head with 10 outputs"):
+        import_encoder(path, num_heads=3, class_names=("a", "b"))
