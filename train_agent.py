@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +17,7 @@ import tyro
 from agents import run_folder
 from agents.evaluation_config import EvaluationConfig
 from agents.ppo_config import PpoConfig
+from agents.training_defaults import environment_defaults, read_yaml, with_values
 from encoders.training_config import TrainingConfig
 
 
@@ -23,12 +27,15 @@ class Options:
 
     `--policy ppo` learns where to look and leaves the encoder as it is. The other policies have
     nothing to learn: the encoder is fine-tuned on the glimpses they take. The run folder receives
-    the agent or the encoder, TensorBoard events, run.json and the comparison: tables, curves,
-    animations. Ctrl-C saves; `--resume RUN` continues.
+    the agent or the encoder, TensorBoard events, run.json and the comparison: report.html, tables,
+    curves, animations. Ctrl-C saves; `--resume RUN` continues. The defaults shown are those of the
+    environment named with `--env`.
 
     Attributes:
         policy: Who chooses the glimpses.
         env: Environment id.
+        conf_file: YAML file of options; None = the one that the package has for the environment.
+            The command line wins.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         task: What is asked of the belief.
         encoder: Name or folder of the encoder.
@@ -48,10 +55,13 @@ class Options:
         eval_scenes: Most scenes of that comparison; None = the whole test split.
         episodes: Episodes to draw per agent.
         output: Folder of run folders.
-        resume: Continue this run folder; its own options count, but for --total-timesteps.
+        resume: Continue this run folder with its own options, or up to more --total-timesteps.
         smoke: A very short run, to see that everything works.
         progress: Show progress bars.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
+        track: Send what TensorBoard shows to Weights & Biases as well.
+        wandb_project_name: Its project.
+        wandb_entity: Its user or team; None = the account's own.
         ppo: Hyper-parameters of PPO.
         finetuning: Hyper-parameters of fine-tuning the encoder.
     """
@@ -60,6 +70,7 @@ class Options:
         "ppo", "ame", "ame_normalised", "random", "checkerboard", "raster", "center_out"
     ] = "ppo"
     env: str = "AVE-Synthetic-v0"
+    conf_file: Path | None = None
     data_root: str | None = None
     task: Literal["classification", "reconstruction"] = "classification"
     encoder: str = "tore-nano"
@@ -83,6 +94,9 @@ class Options:
     smoke: bool = False
     progress: bool = True
     tensorboard_log: Path | None = None
+    track: bool = False
+    wandb_project_name: str = "active-visual-exploration"
+    wandb_entity: str | None = None
     ppo: PpoConfig = PpoConfig()
     finetuning: TrainingConfig = TrainingConfig(
         epochs=2, learning_rate=2e-4, curriculum=0.0, num_workers=0
@@ -117,26 +131,50 @@ _SMOKE_FINETUNING: dict[str, Any] = {
 }
 
 
+# What a resumed run may do in another way than before.
+_CHANGEABLE = {
+    "total_timesteps",
+    "device",
+    "agents",
+    "episodes",
+    "resume",
+    "progress",
+    "track",
+    "wandb_project_name",
+    "wandb_entity",
+}
+
+
 def main() -> None:
     """Parses the command line, trains and compares."""
-    options = tyro.cli(Options)
-    if options.smoke:
+    try:
+        defaults = _defaults(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"train_agent.py: error: {error}")
+    options = tyro.cli(Options, default=defaults)
+    if options.smoke and options.resume is None:
         tiny = dataclasses.replace(options.finetuning, **_SMOKE_FINETUNING)
         options = dataclasses.replace(options, **_SMOKE, finetuning=tiny)
     from gymnasium.error import Error as GymnasiumError
 
+    # Schedulers of clusters end a run so; it saves as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.resume is not None:
-            options = _saved_options(options)
+            _check_resumed(options, defaults)
         train(options)
-    except (ValueError, TypeError, OSError, GymnasiumError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError, GymnasiumError) as error:
         sys.exit(f"train_agent.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train_agent.py: interrupted")
 
 
 def train(options: Options) -> None:
     """Trains in a run folder, and compares when nobody interrupted."""
-    from agents.training import finetune_encoder, learn_policy
+    if options.track:
+        from agents.tracking import require_tracking
 
+        require_tracking()
     resume = options.resume is not None
     folder = options.resume or run_folder.create_run_folder(
         options.output, f"{options.policy}-{options.env}"
@@ -144,11 +182,28 @@ def train(options: Options) -> None:
     if not resume:
         record = run_folder.describe_run(options)
         run_folder.write_json(folder / run_folder.RUN_FILE, record)
-    print(f"run folder: {folder}")
+    print(f"run folder: {folder}", flush=True)
     settings = {name: getattr(options, name) for name in _ENVIRONMENT}
-    log = options.tensorboard_log
+    with _tracking(options, folder):
+        finished = _learn(options, folder, settings)
+    if not finished:
+        print(f"interrupted and saved; continue with: python train_agent.py --resume {folder}")
+        return
     if options.policy == "ppo":
-        finished = learn_policy(
+        agents = [*options.agents, str(folder)]
+    else:
+        settings["encoder"] = str(folder)
+        agents = list(dict.fromkeys([*options.agents, options.policy]))
+    compare(options, folder, settings, agents)
+
+
+def _learn(options: Options, folder: Path, settings: dict[str, Any]) -> bool:
+    """Trains the policy or the encoder; False when somebody interrupted."""
+    from agents.training import finetune_encoder, learn_policy
+
+    resume = options.resume is not None
+    if options.policy == "ppo":
+        return learn_policy(
             folder,
             options.env,
             settings,
@@ -160,28 +215,27 @@ def train(options: Options) -> None:
             eval_scenes=options.eval_scenes or 512,
             resume=resume,
             progress=options.progress,
-            tensorboard_log=log,
+            tensorboard_log=options.tensorboard_log,
         )
-        agents = [*options.agents, str(folder)]
-    else:
-        config = dataclasses.replace(
-            options.finetuning, seed=options.seed, progress=options.progress
-        )
-        finished = finetune_encoder(
-            folder,
-            options.policy,
-            options.env,
-            settings,
-            config,
-            resume=resume,
-            tensorboard_log=log,
-        )
-        settings["encoder"] = str(folder)
-        agents = list(dict.fromkeys([*options.agents, options.policy]))
-    if finished:
-        compare(options, folder, settings, agents)
-    else:
-        print(f"interrupted and saved; continue with: python train_agent.py --resume {folder}")
+    return finetune_encoder(
+        folder,
+        options.policy,
+        options.env,
+        settings,
+        dataclasses.replace(options.finetuning, seed=options.seed, progress=options.progress),
+        resume=resume,
+        tensorboard_log=options.tensorboard_log,
+    )
+
+
+def _tracking(options: Options, folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Weights & Biases where it was asked for."""
+    if not options.track:
+        return contextlib.nullcontext()
+    from agents.tracking import tracked
+
+    record = json.loads((folder / run_folder.RUN_FILE).read_text("utf-8"))
+    return tracked(folder, record, project=options.wandb_project_name, entity=options.wandb_entity)
 
 
 def compare(options: Options, folder: Path, settings: dict[str, Any], agents: list[str]) -> None:
@@ -202,23 +256,43 @@ def compare(options: Options, folder: Path, settings: dict[str, Any], agents: li
     print(f"run folder: {folder}")
 
 
-def _saved_options(options: Options) -> Options:
-    """The options of the run folder to resume, for the number of steps asked for now."""
-    folder = options.resume
-    assert folder is not None
-    path = folder / run_folder.RUN_FILE
-    if not path.is_file():
-        raise ValueError(f"{folder}: no {run_folder.RUN_FILE}, not a run folder")
-    saved = json.loads(path.read_text("utf-8"))["configuration"]
-    saved["ppo"] = PpoConfig(**saved["ppo"])
-    saved["finetuning"] = TrainingConfig(**saved["finetuning"])
-    saved["agents"] = tuple(saved["agents"])
-    if saved["image_size"] is not None:
-        saved["image_size"] = tuple(saved["image_size"])
-    for name in ("output", "tensorboard_log"):
-        saved[name] = None if saved[name] is None else Path(saved[name])
-    steps = max(saved["total_timesteps"], options.total_timesteps)
-    return Options(**{**saved, "resume": folder, "total_timesteps": steps})
+def _defaults(arguments: list[str]) -> Options:
+    """What the options are that the command line leaves out.
+
+    Those of the run to resume, or of a YAML file, which depends on the environment.
+
+    Raises:
+        ValueError: A file that cannot be used.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--env", default=Options.env)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--conf-file", "--conf_file", type=Path)
+    try:
+        given, _ = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        return Options()  # the real parser says what is wrong
+    if given.resume is not None:
+        path = given.resume / run_folder.RUN_FILE
+        if not path.is_file():
+            raise ValueError(f"{given.resume}: no {run_folder.RUN_FILE}, not a run folder")
+        saved = json.loads(path.read_text("utf-8"))["configuration"]
+        return with_values(Options(), {**saved, "resume": given.resume}, str(path))
+    if given.conf_file is not None:
+        return with_values(Options(), read_yaml(given.conf_file), str(given.conf_file))
+    values, source = environment_defaults(given.env)
+    return with_values(Options(), values, str(source))
+
+
+def _check_resumed(options: Options, saved: Options) -> None:
+    """Refuses to continue a run as another one than it was."""
+    for field in dataclasses.fields(options):
+        before, now = getattr(saved, field.name), getattr(options, field.name)
+        if field.name not in _CHANGEABLE and before != now:
+            raise ValueError(
+                f"{options.resume}: {field.name} is {before} in this run and cannot become {now} "
+                "when it is resumed; start a new one"
+            )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,12 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm.auto import tqdm
 
+from agents.validation import Validation, ValidationHistory
+
 if TYPE_CHECKING:
     from agents.ppo import PpoTrainer
+
+_SECONDS_BETWEEN_STATES = 10.0
 
 
 class ProgressCallback(BaseCallback):
@@ -90,50 +95,69 @@ class ExplorationCallback(BaseCallback):
 
 
 class CheckpointCallback(BaseCallback):
-    """Scores the policy on validation scenes now and then, keeps the best, saves for a resume.
+    """Validates the policy now and then, keeps the best, and saves what a resume needs.
+
+    The state is saved before the first rollout, after each validation and whenever some seconds
+    have passed, so that a run that is killed loses no more than those.
 
     Args:
         trainer: Whose model is trained.
-        folder: Run folder.
-        score: Called without arguments after the agent was saved; higher is better.
-        every: Environment steps between two scores.
+        folder: Run folder; receives `evaluations.npz`, the best agent in `best/`, and the state.
+        validate: Called after the agent was saved in the folder.
+        every: Environment steps between two validations.
+        history: Validations before a resume.
     """
 
     def __init__(
         self,
         trainer: PpoTrainer,
         folder: Path,
-        score: Callable[[], float],
+        validate: Callable[[], Validation],
         every: int,
+        history: ValidationHistory | None = None,
     ) -> None:
         super().__init__()
         self.trainer = trainer
         self.folder = folder
-        self.score = score
+        self.validate = validate
         self.every = every
-        self.best = -np.inf
-        self.history: list[tuple[int, float]] = []
-        self._next = every
+        self.history = history or ValidationHistory()
+        self._saved_at = -np.inf
 
     def _on_training_start(self) -> None:
-        self._next = self.num_timesteps + self.every
+        self._schedule()
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps < self._next:
-            return
-        self._next = self.num_timesteps + self.every
-        self.check()
+        if self.num_timesteps >= self._next:
+            self.check()
+            self._schedule()
+        elif time.monotonic() - self._saved_at > _SECONDS_BETWEEN_STATES:
+            self._save_state()
 
     def _on_step(self) -> bool:
         return True
 
     def check(self) -> None:
-        """Scores the policy as it is and keeps it if it is the best so far."""
+        """Validates the policy as it is, unless that was done, and keeps it if it is the best."""
+        steps = self.trainer.num_timesteps
         self.trainer.save(self.folder)
+        if steps not in self.history.timesteps:
+            validation = self.validate()
+            best_before = self.history.best
+            self.history.add(steps, validation)
+            self.logger.record("validation/score", validation.score)
+            self.logger.record("validation/return", float(validation.returns.mean()))
+            self.logger.dump(steps)  # at the end of a run nobody else would
+            if validation.score >= best_before:
+                self.trainer.save(self.folder / "best")
+            self.history.save(self.folder)
+        # Last, so that a run killed before validates again when it is resumed.
+        self._save_state()
+
+    def _save_state(self) -> None:
         self.trainer.save_state(self.folder)
-        value = self.score()
-        self.history.append((self.trainer.num_timesteps, value))
-        self.logger.record("validation/score", value)
-        if value >= self.best:
-            self.best = value
-            self.trainer.save(self.folder / "best")
+        self._saved_at = time.monotonic()
+
+    def _schedule(self) -> None:
+        # Multiples of the interval: the same ones whether or not the run was interrupted.
+        self._next = (self.trainer.num_timesteps // self.every + 1) * self.every

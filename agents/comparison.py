@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.curves import area_weights
 from agents.evaluation import (
     EpisodeRecorder,
     Evaluation,
@@ -20,9 +21,11 @@ from agents.evaluation import (
     spread_evenly,
 )
 from agents.evaluation_config import EvaluationConfig
+from agents.measures import calibration_error
 from agents.oracle import OracleAgent
 from agents.registry import agent_class, make_agent, required_observables
 from agents.statistics import Interval, bootstrap_intervals
+from agents.stopping import Stopping, stop_at_confidence
 from ave_env.configuration import Configuration
 from ave_env.registration import configuration as configuration_of
 from ave_env.rendering import Snapshot
@@ -76,6 +79,32 @@ class AgentResult:
         if len(self.seeds) < 2:
             return None
         return np.std([one.metrics()[metric].mean(axis=0) for one in self.evaluations], 0, ddof=1)
+
+    @functools.cached_property
+    def calibration_errors(self) -> np.ndarray | None:
+        """Expected calibration error after t = 0..T glimpses, one row per seed, `[seeds, T+1]`.
+
+        None where there is no confidence. It is a property of all scenes together and not a mean
+        over them, and so has no interval.
+        """
+        errors = []
+        for one in self.evaluations:
+            if one.confidence is None or one.correct is None:
+                return None
+            errors.append(calibration_error(one.confidence, one.correct))
+        return np.stack(errors)
+
+    def stopping(self, confidence: float) -> tuple[Stopping, ...]:
+        """What stopping at a confidence would have done, one per seed."""
+        return tuple(stop_at_confidence(one, confidence) for one in self.evaluations)
+
+    @property
+    def gflops_to_compare(self) -> np.ndarray:
+        """GFLOPs of encoder and policy after t = 0..T; of a privileged agent the encoder's alone.
+
+        The search of an agent that is told the answer is no price that anyone would pay.
+        """
+        return self.gflops() + (0 if self.privileged else self.gflops("policy"))
 
     def gflops(self, kind: str = "flops") -> np.ndarray:
         """Billions of multiply-accumulates spent after t = 0..T, mean over scenes and seeds.
@@ -136,6 +165,30 @@ class Comparison:
         return sorted(honest, key=lambda result: -scores[result.label])
 
     @functools.cached_property
+    def gflops_budget(self) -> float:
+        """GFLOPs that all agents spend at least: where areas over GFLOPs end."""
+        return min(float(result.gflops_to_compare[-1]) for result in self.results)
+
+    @functools.cached_property
+    def areas(self) -> dict[tuple[str, str], Interval]:
+        """Mean height of the main metric's curve, by label and "glimpses" or "gflops".
+
+        Over glimpses from 0 to T, over GFLOPs from 0 to `gflops_budget`. Empty without a metric.
+        """
+        if self.main_metric is None:
+            return {}
+        areas = {}
+        glimpses = np.arange(self.num_glimpses + 1)
+        for result in self.results:
+            values = result.values(self.main_metric)
+            for over, places, end in (
+                ("glimpses", glimpses, self.num_glimpses),
+                ("gflops", result.gflops_to_compare, self.gflops_budget),
+            ):
+                areas[result.label, over] = values @ area_weights(places, end)
+        return bootstrap_intervals(areas, self.config.resamples)
+
+    @functools.cached_property
     def differences(self) -> dict[tuple[str, str], Interval]:
         """Paired bootstrap over scenes: main metric of one label minus another's at t = 0..T.
 
@@ -179,6 +232,7 @@ def evaluate_agents(
     sources = _label(agents)
     base = configuration_of(env_id, **{"split": "test", **settings})
     shared = _share_parts(base)
+    _check_stopping(config, shared)
     assert isinstance(shared.scenes, Scenes)
     num_scenes = len(spread_evenly(config.num_scenes, len(shared.scenes)))
     rows = balanced_rows(num_scenes, config.num_envs)
@@ -229,6 +283,20 @@ def _prepare(
             "leave it out"
         )
     return env, agent
+
+
+def _check_stopping(config: EvaluationConfig, shared: Configuration) -> None:
+    if config.stop_confidence is None:
+        return
+    assert isinstance(shared.encoder, GlimpseEncoder)
+    assert isinstance(shared.scenes, Scenes)
+    trained = shared.encoder.config.class_names == tuple(shared.scenes.class_names)
+    if shared.task != "classification" or not trained:
+        raise ValueError(
+            f"stop_confidence={config.stop_confidence}: stopping early needs the task "
+            f"'classification' (here {shared.task!r}) and a class head trained for the classes of "
+            f"the scenes (here {'trained' if trained else 'untrained'})"
+        )
 
 
 def _label(

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from tqdm.auto import tqdm
 
 from agents.base import Agent
+from agents.measures import measure_classes, measure_pixels
 from ave_env.rendering import Snapshot
-from ave_env.tasks import log_softmax
 from ave_env.vector import ActiveExplorationVectorEnv
-
-if TYPE_CHECKING:
-    from ave_env.observer import Observer
 
 # Called after the reset and after every step with the environment, the number of glimpses taken,
 # and how many rows count (those beyond are padding).
@@ -35,6 +31,7 @@ class Evaluation:
         trained_head: Whether the class head was trained for these classes.
         uses_chance: Whether the agent drew random numbers.
         flops_per_action: Multiply-accumulates of choosing one glimpse, beyond the encoder's own.
+        num_classes: Classes that a scene may be of.
         scene_ids: Numbers of the scenes in their split, int64 `[N]`.
         labels: True classes, int64 `[N]`.
         flops: Multiply-accumulates of the encoder in each step, int64 `[N, T+1]`; 0 at t = 0, for
@@ -49,7 +46,11 @@ class Evaluation:
         confidence: Probability of the most probable class, float64 `[N, T+1]`.
         log_probability: Of the true class, in nats, float64 `[N, T+1]`.
         rmse: Root mean squared error over all pixels with the seen ones pasted, in grey levels
-            (0-255), float64 `[N, T+1]`; None unless the task is reconstruction.
+            (0-255), float64 `[N, T+1]`. This and the next three, which
+            `agents.measures.measure_pixels` explains, are None unless the task is reconstruction.
+        rmse_predicted: Over all pixels as painted, float64 `[N, T+1]`.
+        rmse_unseen: Over the pixels that were not seen, float64 `[N, T+1]`.
+        pixel_distance: Mean distance between colours, float64 `[N, T+1]`.
     """
 
     agent: str
@@ -57,6 +58,7 @@ class Evaluation:
     trained_head: bool
     uses_chance: bool
     flops_per_action: int
+    num_classes: int
     scene_ids: np.ndarray
     labels: np.ndarray
     flops: np.ndarray
@@ -69,6 +71,9 @@ class Evaluation:
     confidence: np.ndarray | None = None
     log_probability: np.ndarray | None = None
     rmse: np.ndarray | None = None
+    rmse_predicted: np.ndarray | None = None
+    rmse_unseen: np.ndarray | None = None
+    pixel_distance: np.ndarray | None = None
 
     @property
     def num_scenes(self) -> int:
@@ -84,6 +89,14 @@ class Evaluation:
     def correct(self) -> np.ndarray | None:
         """Whether the most probable class is the true one, bool `[N, T+1]`."""
         return None if self.prediction is None else self.prediction == self.labels[:, None]
+
+    @property
+    def top5(self) -> np.ndarray | None:
+        """Whether the true class is among the five most probable, bool `[N, T+1]`.
+
+        None where it could hardly be otherwise: of five classes or fewer.
+        """
+        return None if self.rank is None or self.num_classes <= 5 else self.rank < 5
 
     @property
     def flops_total(self) -> np.ndarray:
@@ -102,15 +115,28 @@ class Evaluation:
 
     def metrics(self) -> dict[str, np.ndarray]:
         """What can be averaged over scenes: float64 `[N, T+1]` by name."""
+        surprise = None if self.log_probability is None else -self.log_probability
         found: dict[str, np.ndarray | None] = {
             "accuracy": self.correct,
-            "log_probability": self.log_probability,
+            "top5_accuracy": self.top5,
+            "negative_log_likelihood": surprise,
             "rmse": self.rmse,
+            "rmse_predicted": self.rmse_predicted,
+            "rmse_unseen": self.rmse_unseen,
+            "pixel_distance": self.pixel_distance,
             "coverage": self.coverage,
         }
         return {
             name: values.astype(np.float64) for name, values in found.items() if values is not None
         }
+
+    def returns(self) -> np.ndarray | None:
+        """Sum of the rewards of each episode, float64 `[N]`: what the task's score gained.
+
+        None where the head is untrained.
+        """
+        score = self.log_probability if self.rmse is None else -self.rmse
+        return None if score is None else score[:, -1] - score[:, 0]
 
     def final_score(self) -> float:
         """Mean after the last glimpse, more is better: accuracy, or minus the error.
@@ -187,6 +213,7 @@ def evaluate(
         trained_head=env.observer.trained_head,
         uses_chance=agent.random.bit_generator.state != chance,
         flops_per_action=agent.flops_per_action,
+        num_classes=len(env.scenes.class_names),
         scene_ids=scene_ids,
         labels=np.asarray(env.scenes.labels)[scene_ids],
         **_merge(walked, np.concatenate),
@@ -248,10 +275,15 @@ def _measure(
     assert env.observer is not None
     values = {name: info[name][:num_rows] for name in _COSTS}
     values["boxes"] = info["glimpse_box"][:num_rows]
+    belief = env.observer.belief
     if env.task.name == "classification" and env.observer.trained_head:
-        values |= _classify(env.observer, info["label"][:num_rows])
+        values |= measure_classes(belief["logits"][:num_rows], info["label"][:num_rows])
     if env.task.name == "reconstruction":
         values["rmse"] = info["rmse"][:num_rows]
+        # The environments' own error is of the truth pasted in; these look at what was painted.
+        values |= measure_pixels(
+            belief["pixels"][:num_rows], env.images[:num_rows], env.visited[:num_rows]
+        )
     return values
 
 
@@ -259,14 +291,3 @@ def _merge(
     parts: list[dict[str, np.ndarray]], join: Callable[[list[np.ndarray]], np.ndarray]
 ) -> dict[str, np.ndarray]:
     return {name: join([part[name] for part in parts]) for name in parts[0]}
-
-
-def _classify(observer: Observer, labels: np.ndarray) -> dict[str, np.ndarray]:
-    log_probabilities = log_softmax(observer.belief["logits"][: len(labels)])
-    true = np.take_along_axis(log_probabilities, labels[:, None], axis=1)
-    return {
-        "prediction": log_probabilities.argmax(axis=1),
-        "rank": (log_probabilities > true).sum(axis=1),
-        "confidence": np.exp(log_probabilities.max(axis=1)),
-        "log_probability": true[:, 0],
-    }

@@ -15,6 +15,8 @@ class EvaluationConfig:
         seeds: Seeds of agents that use chance; the others are run once.
         episodes: Episodes to draw per agent, of the same scenes for all.
         resamples: Bootstrap resamples of the scenes.
+        stop_confidence: Probability of the most probable class at which an episode would be ended,
+            to show what that costs and saves; None = not shown in tables.
         progress: Show progress bars.
     """
 
@@ -23,6 +25,7 @@ class EvaluationConfig:
     seeds: tuple[int, ...] = (0,)
     episodes: int = 2
     resamples: int = 2_000
+    stop_confidence: float | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:
@@ -30,5 +33,9 @@ class EvaluationConfig:
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise ValueError(f"{name}={value}; expected at least {lowest}")
+        if self.stop_confidence is not None and not 0 < self.stop_confidence <= 1:
+            raise ValueError(
+                f"stop_confidence={self.stop_confidence}; expected more than 0 and at most 1"
+            )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds={self.seeds}; expected different numbers of at least 0")

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from agents.comparison import Comparison
-from agents.results import FLOPS_CONVENTION
+from agents.comparison import AgentResult, Comparison
+from agents.gaze import gaze_of
 from agents.statistics import CONFIDENCE
+from agents.summary import FLOPS_CONVENTION, METRIC_SCALES
 
 # Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Its
 # yellow, too pale for lines on white, is left out.
@@ -34,7 +35,16 @@ _AGENT_STYLES = {
 _OTHER_COLORS = ("#D55E00", "#882255", "#332288", "#44AA99")
 _OTHER_MARKERS = ("o", "s", "^", "D", "v")
 
-_LABELS = {"accuracy": "accuracy (%)", "rmse": "RMSE (grey levels)"}
+METRIC_LABELS = {
+    "accuracy": "accuracy (%)",
+    "top5_accuracy": "top-5 accuracy (%)",
+    "negative_log_likelihood": "negative log-likelihood (nats)",
+    "rmse": "RMSE (grey levels)",
+    "rmse_predicted": "RMSE as painted (grey levels)",
+    "rmse_unseen": "RMSE of unseen pixels (grey levels)",
+    "pixel_distance": "distance per pixel (grey levels)",
+    "coverage": "seen (% of the scene)",
+}
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#4d4d4d",
@@ -75,21 +85,73 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
     os.replace(partial, path)
 
 
+def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
+    """Draws in how many scenes an agent looked where, in each glimpse and in any of them.
+
+    Args:
+        comparison: What was run.
+        result: Whose glimpses.
+        path: PNG to write; appears whole or not at all.
+    """
+    gaze = gaze_of(comparison, result)
+    shares = gaze.by_glimpse
+    columns = min(len(shares), 4)
+    lines = -(-len(shares) // columns)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context({**_STYLE, "axes.grid": False}):
+        layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05)
+        aspect = shares.shape[1] / shares.shape[2]
+        large = 8.0 * aspect
+        small = 8.0 / columns * aspect + 0.3
+        figure = Figure(figsize=(9.0, large + lines * small + 0.9), dpi=130, layout=layout)
+        FigureCanvasAgg(figure)
+        rows = figure.subfigures(2, 1, squeeze=False, height_ratios=[large + 0.5, lines * small])
+        top, bottom = rows[:, 0]
+        axes = top.subplots()
+        picture = _draw_map(axes, gaze.in_episode, "seen in an episode")
+        bar = top.colorbar(picture, ax=axes, pad=0.02, format="{x:.0%}")
+        bar.outline.set_visible(False)
+        small_axes = bottom.subplots(lines, columns, squeeze=False).ravel()
+        highest = float(shares.max())
+        for t, share in enumerate(shares):
+            _draw_map(small_axes[t], share, f"glimpse {t + 1}", highest)
+        for unused in small_axes[len(shares) :]:
+            unused.set_visible(False)
+        figure.suptitle(
+            f"Where {result.label} looks: share of {comparison.num_scenes:,} scenes "
+            f"(glimpses: up to {highest:.0%})",
+            fontsize=11,
+            fontweight="bold",
+            x=0.01,
+            ha="left",
+        )
+        partial = path.with_name(f".{path.name}.writing")
+        figure.savefig(partial, format="png", metadata={"Software": None})
+    os.replace(partial, path)
+
+
+def _draw_map(axes: Axes, values: np.ndarray, title: str, highest: float = 1.0) -> Any:
+    picture = axes.imshow(values, cmap="magma", vmin=0.0, vmax=highest, interpolation="nearest")
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return picture
+
+
 def _draw_metric(figure: Figure, comparison: Comparison, metric: str) -> None:
     over_glimpses, over_gflops = figure.subplots(1, 2, sharey=True)
-    scale = 100 if metric == "accuracy" else 1
+    scale = METRIC_SCALES.get(metric, 1)
     glimpses = np.arange(comparison.num_glimpses + 1)
-    for result, style in zip(comparison.results, _styles(comparison), strict=True):
+    for result, style in zip(comparison.results, agent_styles(comparison), strict=True):
         interval = result.over_scenes[metric]
-        # The search of an agent that is told the answer is no price that anyone would pay.
-        spent = result.gflops() + (0 if result.privileged else result.gflops("policy"))
-        for axes, places in ((over_glimpses, glimpses), (over_gflops, spent)):
+        for axes, places in ((over_glimpses, glimpses), (over_gflops, result.gflops_to_compare)):
             low, high = scale * interval.low, scale * interval.high
             axes.fill_between(places, low, high, color=style["color"], alpha=0.16, linewidth=0)
             axes.plot(places, scale * interval.mean, clip_on=False, **style)
     if metric == "accuracy":
         over_glimpses.set_ylim(0, 100)
-    over_glimpses.set_ylabel(_LABELS[metric])
+    over_glimpses.set_ylabel(METRIC_LABELS[metric])
     _number_glimpses(over_glimpses, comparison)
     over_gflops.set_xlabel(f"GFLOPs ({FLOPS_CONVENTION})")
     over_gflops.set_xlim(left=0)
@@ -116,7 +178,7 @@ def _draw_metric(figure: Figure, comparison: Comparison, metric: str) -> None:
 def _draw_spending(figure: Figure, comparison: Comparison) -> None:
     axes = figure.subplots()
     glimpses = np.arange(comparison.num_glimpses + 1)
-    for result, style in zip(comparison.results, _styles(comparison), strict=True):
+    for result, style in zip(comparison.results, agent_styles(comparison), strict=True):
         axes.plot(glimpses, result.gflops(), clip_on=False, **style)
         without = {**style, "linestyle": ":", "marker": "", "label": None}
         axes.plot(glimpses, result.gflops("flops_without_recycling"), **without)
@@ -144,7 +206,7 @@ def _title(comparison: Comparison) -> str:
     return title if comparison.main_metric else f"{title}: untrained head, compute only"
 
 
-def _styles(comparison: Comparison) -> list[dict[str, Any]]:
+def agent_styles(comparison: Comparison) -> list[dict[str, Any]]:
     """Line, colour and marker of each agent; those without parameters always look the same."""
     styles, others = [], 0
     for result in comparison.results:

@@ -56,12 +56,13 @@ class PpoAgent(Agent):
         check_encoder(description, base.observer, str(folder))
         space = getattr(base, "single_observation_space", None) or base.observation_space
         actions = getattr(base, "single_action_space", None) or base.action_space
-        self.policy = WindowPolicy(
-            gym.spaces.Dict({key: space[key] for key in POLICY_KEYS}),
-            actions,
-            lambda _: 0.0,
-            WindowPolicyConfig(**description["policy"]),
-        )
+        with torch.random.fork_rng(devices=[]):  # an agent may be made in the middle of training
+            self.policy = WindowPolicy(
+                gym.spaces.Dict({key: space[key] for key in POLICY_KEYS}),
+                actions,
+                lambda _: 0.0,
+                WindowPolicyConfig(**description["policy"]),
+            )
         load_model(self.policy, Path(folder) / POLICY_FILE)
         self.policy.set_training_mode(False)
         self.flops_per_action = self.policy.flops_per_action
@@ -165,7 +166,10 @@ class PpoTrainer:
         """
         path = folder / STATE_FILE
         if not path.is_file():
-            raise FileNotFoundError(f"{folder}: no {STATE_FILE} to resume from")
+            raise FileNotFoundError(
+                f"{folder}: no {STATE_FILE} to resume from; a run that was stopped before its "
+                "first rollout has nothing to continue: start a new one"
+            )
         check_encoder(read_agent(folder), self.env.observer, str(folder))
         state = torch.load(path, weights_only=True)
         if len(state["scene_ids"]) != self.env.num_envs:

@@ -7,7 +7,10 @@
 | `per_step.csv` | metrics over scenes after t = 0..T glimpses, a block per agent and seed |
 | `per_scene.csv.gz` | every glimpse of every scene |
 | `curves.png` | the task's metric over glimpses and over GFLOPs |
+| `gaze/*.png` | where each agent looks, glimpse by glimpse |
 | `episodes/*.gif` | a few episodes of each agent |
+| `episodes/*.mp4` | the same, where the optional dependency `imageio-ffmpeg` is installed |
+| `report.html` | all of it to click through, in one file that needs no network |
 
 All but `run.json` are the same bytes when the same thing is run again on the same machine.
 """
@@ -24,19 +27,21 @@ from typing import Any
 
 import numpy as np
 
-from agents.comparison import AgentResult, Comparison
+from agents.comparison import Comparison
 from agents.evaluation import Evaluation
 from agents.run_folder import RUN_FILE, describe_run, write_json, write_text
-from agents.statistics import CONFIDENCE, bootstrap_intervals
+from agents.statistics import bootstrap_intervals
+from agents.summary import summarise
+from agents.videos import save_mp4, videos_available
 from ave_env.rendering import draw, save_gif
 
 SUMMARY_FILE = "summary.json"
 PER_STEP_FILE = "per_step.csv"
 PER_SCENE_FILE = "per_scene.csv.gz"
 CURVES_FILE = "curves.png"
+GAZE_FOLDER = "gaze"
 EPISODES_FOLDER = "episodes"
-
-FLOPS_CONVENTION = "one multiply-accumulate counts as one"
+REPORT_FILE = "report.html"
 
 PER_STEP_COLUMNS = (
     "agent",
@@ -64,6 +69,9 @@ PER_SCENE_COLUMNS = (
     "confidence",
     "log_probability",
     "rmse",
+    "rmse_predicted",
+    "rmse_unseen",
+    "pixel_distance",
     "coverage",
     "tokens",
     "flops",
@@ -86,7 +94,8 @@ def write_results(comparison: Comparison, folder: Path) -> None:
         comparison: What was run.
         folder: Where they go; made if missing.
     """
-    from agents.figures import draw_curves
+    from agents.figures import draw_curves, draw_gaze
+    from agents.report import write_report
 
     folder.mkdir(parents=True, exist_ok=True)
     run = describe_run(comparison.config)
@@ -98,71 +107,14 @@ def write_results(comparison: Comparison, folder: Path) -> None:
     _write_csv(folder / PER_SCENE_FILE, PER_SCENE_COLUMNS, _per_scene(comparison))
     draw_curves(comparison, folder / CURVES_FILE)
     for result in comparison.results:
+        draw_gaze(comparison, result, folder / GAZE_FOLDER / f"{result.label}.png")
         for scene, snapshots in result.episodes.items():
             frames = [draw(snapshot) for snapshot in snapshots]
-            save_gif(frames, folder / EPISODES_FOLDER / f"{result.label}-scene-{scene}.gif")
-
-
-def summarise(comparison: Comparison) -> dict[str, Any]:
-    """The JSON-able contents of `summary.json`, without versions."""
-    results = comparison.results
-    differences = [
-        {
-            "first": first,
-            "second": second,
-            "metric": comparison.main_metric,
-            "t": t,
-            **_interval(interval, t),
-        }
-        for (first, second), interval in comparison.differences.items()
-        for t in comparison.table_steps
-    ]
-    return {
-        **comparison.record,
-        "flops_convention": FLOPS_CONVENTION,
-        "intervals": {
-            "confidence": CONFIDENCE,
-            "method": "percentile bootstrap over scenes, averaged over seeds",
-            "resamples": comparison.config.resamples,
-        },
-        "main_metric": comparison.main_metric,
-        "agents": {result.label: _summarise_agent(result) for result in results},
-        "paired_differences": differences,
-    }
-
-
-def _summarise_agent(result: AgentResult) -> dict[str, Any]:
-    with_cache = float(result.gflops()[-1])
-    without = float(result.gflops("flops_without_recycling")[-1])
-    metrics = {}
-    for name, interval in result.over_scenes.items():
-        metrics[name] = _interval(interval, -1)
-        if (deviation := result.over_seeds(name)) is not None:
-            metrics[name]["sd_over_seeds"] = _rounded(deviation[-1])
-    return {
-        "source": result.source,
-        "seeds": list(result.seeds),
-        "privileged": result.privileged,
-        "uses_chance": result.evaluations[0].uses_chance,
-        "final": metrics,
-        "gflops_per_episode": _rounded(with_cache),
-        "gflops_without_recycling": _rounded(without),
-        "saved_by_recycling": _rounded(1 - with_cache / without) if without else None,
-        "gflops_of_policy": _rounded(result.gflops("policy")[-1]),
-    }
-
-
-def _interval(interval: Any, t: int) -> dict[str, float]:
-    return {
-        "mean": _rounded(interval.mean[t]),
-        "ci_lo": _rounded(interval.low[t]),
-        "ci_hi": _rounded(interval.high[t]),
-    }
-
-
-def _rounded(value: float) -> float:
-    """Nine significant digits: more would be the order in which a processor adds."""
-    return float(f"{value:.9g}")
+            path = folder / EPISODES_FOLDER / f"{result.label}-scene-{scene}.gif"
+            save_gif(frames, path)
+            if videos_available():
+                save_mp4(frames, path.with_suffix(".mp4"))
+    write_report(comparison, folder / REPORT_FILE)
 
 
 def _per_step(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
@@ -180,12 +132,22 @@ def _per_step(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
                     evaluation.flops_without_recycling.mean(axis=0).cumsum(),
                 )
             ]
-            for metric, interval in intervals.items():
-                for t in range(evaluation.num_glimpses + 1):
-                    numbers = (interval.mean[t], interval.low[t], interval.high[t])
-                    numbers += tuple(values[t] for values in gflops)
+            columns: dict[str, tuple[np.ndarray, ...]] = {
+                metric: (interval.mean, interval.low, interval.high)
+                for metric, interval in intervals.items()
+            }
+            if result.calibration_errors is not None:
+                unknown = np.full(evaluation.num_glimpses + 1, np.nan)
+                errors = result.calibration_errors[result.seeds.index(seed)]
+                columns["calibration_error"] = (errors, unknown, unknown)
+            for metric, values in columns.items():
+                for t, numbers in enumerate(zip(*values, *gflops, strict=True)):
                     fields = (result.label, seed, t, evaluation.num_scenes, metric)
-                    yield (*fields, *(f"{number:.9g}" for number in numbers))
+                    yield (*fields, *(_written(number) for number in numbers))
+
+
+def _written(number: float) -> str:
+    return "" if np.isnan(number) else f"{number:.9g}"
 
 
 def _per_scene(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
@@ -219,6 +181,9 @@ def _scene_columns(evaluation: Evaluation) -> list[list[Any]]:
         real(evaluation.confidence),
         real(evaluation.log_probability),
         real(evaluation.rmse),
+        real(evaluation.rmse_predicted),
+        real(evaluation.rmse_unseen),
+        real(evaluation.pixel_distance),
         real(evaluation.coverage),
         whole(evaluation.tokens),
         whole(evaluation.flops),

@@ -10,8 +10,9 @@ from typing import Any
 from agents.callbacks import CheckpointCallback, ExplorationCallback, ProgressCallback
 from agents.evaluation import evaluate
 from agents.finetuning import PolicyGlimpses
-from agents.ppo import OBSERVABLES, PpoAgent, PpoTrainer
+from agents.ppo import OBSERVABLES, STATE_FILE, PpoAgent, PpoTrainer
 from agents.ppo_config import PpoConfig
+from agents.validation import Validation, ValidationHistory
 from ave_env.registration import configuration
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders import GlimpseEncoder, create_encoder
@@ -38,7 +39,8 @@ def learn_policy(
     """Trains a PPO agent on the train split and scores it on the validation split.
 
     Args:
-        folder: Run folder; receives the agent, its best version in `best/`, and a training state.
+        folder: Run folder; receives the agent, its best version in `best/`, the validations in
+            `evaluations.npz`, and a training state.
         env_id: Environment id.
         settings: Keyword arguments of the environment but `split` and `observe`; None leaves the
             id's own value.
@@ -48,7 +50,7 @@ def learn_policy(
         num_envs: Rows.
         eval_freq: Environment steps between two validations.
         eval_scenes: Scenes of a validation.
-        resume: Continue from the folder's training state.
+        resume: Continue from the folder's training state, if there is one yet.
         progress: Show a progress bar.
         tensorboard_log: Folder of TensorBoard events; None = inside the run folder.
 
@@ -56,11 +58,20 @@ def learn_policy(
         False when Ctrl-C ended it early; what was learnt is saved all the same.
 
     Raises:
-        ValueError: Settings that do not fit each other, or an encoder without a decoder.
+        ValueError: Settings that do not fit each other, an encoder without a decoder, or one whose
+            class head was not trained for the classes of the scenes.
     """
     encoder = _open_encoder(env_id, settings)
     shared = {**settings, "encoder": encoder, "observe": OBSERVABLES}
     env = _vector_env(env_id, num_envs, "SAME_STEP", split="train", **shared)
+    assert env.observer is not None
+    if env.task.name == "classification" and not env.observer.trained_head:
+        raise ValueError(
+            f"the class head of encoder {encoder.config.name!r} was not trained for the "
+            f"{len(env.scenes.class_names)} classes of the {env.scenes.name!r} scenes, so that its "
+            "rewards would mean nothing; train it first (train_encoder.py, or --policy random), or "
+            "pass --task reconstruction"
+        )
     validation = _vector_env(env_id, min(eval_scenes, 256), "DISABLED", split="val", **shared)
     log = tensorboard_log or folder / "tensorboard"
     made_with = {
@@ -69,29 +80,31 @@ def learn_policy(
         "data_root": _absolute(settings.get("data_root")),
     }
     trainer = PpoTrainer(env, config, seed, str(log), made_with=made_with)
-    if resume:
+    history = ValidationHistory()
+    # A run that was killed before its first rollout has no state yet, and begins.
+    if resume and (folder / STATE_FILE).is_file():
         trainer.load_state(folder)
+        history = ValidationHistory.load(folder, trainer.num_timesteps)
 
-    def score() -> float:
+    def validate() -> Validation:
         agent = PpoAgent(validation, folder)
-        return evaluate(agent, validation, num_scenes=eval_scenes, progress=False).final_score()
+        return Validation.of(evaluate(agent, validation, num_scenes=eval_scenes, progress=False))
 
-    checkpoints = CheckpointCallback(trainer, folder, score, eval_freq)
+    checkpoints = CheckpointCallback(trainer, folder, validate, eval_freq, history)
     callbacks = [
         ProgressCallback(total_timesteps, progress),
         ExplorationCallback(),
         checkpoints,
     ]
     trainer.save(folder)
+    finished = False
     try:
         trainer.learn(total_timesteps, callbacks)
-    except KeyboardInterrupt:
-        finished = False
-    else:
-        finished = True
         checkpoints.check()
-    trainer.save(folder)
-    trainer.save_state(folder)
+        finished = True
+    except KeyboardInterrupt:
+        trainer.save(folder)
+        trainer.save_state(folder)
     return finished
 
 

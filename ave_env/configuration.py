@@ -87,8 +87,9 @@ class Configuration:
             if name not in accepted:
                 close = difflib.get_close_matches(name, accepted, n=1)
                 hint = f" (did you mean {close[0]!r}?)" if close else ""
+                # Python's own wording, by which TorchRL finds out that there is no `frameskip`.
                 raise TypeError(
-                    f"unknown keyword argument {name!r}{hint}; accepted: {', '.join(accepted)}"
+                    f"unexpected keyword argument {name!r}{hint}; accepted: {', '.join(accepted)}"
                 )
         return cls(**keywords)
 

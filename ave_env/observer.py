@@ -6,9 +6,11 @@ The only module of this package that imports torch or `encoders`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 
 import encoders
@@ -243,6 +245,23 @@ class Observer:
         return int(
             self._flops_from_scratch[tokens.clip(max=len(self._flops_from_scratch) - 1)].sum()
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As bytes, for torch lets the processes it starts share tensors: a copy there and the
+        # original here would write into one cache.
+        fields = vars(self.state)
+        tensors = {name: value for name, value in fields.items() if torch.is_tensor(value)}
+        others = {name: value for name, value in fields.items() if name not in tensors}
+        return vars(self) | {"state": (safetensors.torch.save(tensors), others)}
+
+    def __setstate__(self, fields: Mapping[str, Any]) -> None:
+        vars(self).update(fields)
+        tensors, others = fields["state"]
+        device = self.encoder.device
+        parts: dict[str, Any] = {**safetensors.torch.load(tensors), **others}
+        self.state = ToreState(**parts)
+        self.state.buffer = self.state.buffer.to(device)
+        self.state.patch_ids = self.state.patch_ids.to(device)
 
     def _tabulate_flops(self, glimpse_tokens: int, max_tokens: int) -> None:
         new = np.arange(glimpse_tokens + 1)[:, None]

@@ -1,15 +1,24 @@
-"""Environment steps per second: glimpses alone, and with an encoder.
+#!/usr/bin/env python3
+"""Environment steps per second: glimpses alone beside ap_gym, and with an encoder.
 
-Usage: python benchmarks/env_throughput.py [--rows 1 16 64] [--encoder tore-nano | none]
+Usage: python benchmarks/env_throughput.py [--rows 1 16 64] [--encoder tore-nano]
 
 Glimpses alone: 48x48 pixels of 224x224 scenes held in memory, 14 glimpses per episode, resets
-included. The modes take turns, one short run each, so that whatever else the machine does falls on
-all of them alike; the table holds medians over the runs.
+included. With `pip install ap_gym aiohttp`, ap_gym's image classification looks at the same images
+with glimpses of the same size in the same run. The two differ in what a glimpse is: here a window
+of whole patches, copied as uint8; in ap_gym a window anywhere, interpolated between pixels as
+float32. ap_gym's map of visited places is switched off and its images are converted beforehand.
+
+All contestants take turns, one short run each, so that whatever else the machine does falls on all
+of them alike; the tables hold medians over the runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
+import os
 import platform
 import statistics
 import time
@@ -21,84 +30,186 @@ import numpy as np
 
 from ave_env import ActiveExplorationVectorEnv
 from ave_env.scenes import Scenes
+from ave_env.scenes.synthetic import SyntheticScenes
 
+IMAGE_SIZE, PATCH_SIZE, GLIMPSE_SIZE, NUM_GLIMPSES = (224, 224), 16, 3, 14
+NUM_IMAGES = 256
 MODES: dict[str, dict[str, Any]] = {
-    "grid": {},
-    "grid, wrapped": {"wrap_azimuth": True},
-    "grid, same-step autoreset": {"autoreset_mode": "SAME_STEP"},
+    "plain": {},
+    "wrap_azimuth": {"wrap_azimuth": True},
+    "plain, same-step autoreset": {"autoreset_mode": "SAME_STEP"},
 }
+MATRIX_PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "linear", "matmul", "convolution", "attention")
+
+Run = Callable[[], float]
 
 
 class MemoryScenes(Scenes):
-    """Noise: what an environment costs does not depend on what there is to see."""
+    """Images in memory.
+
+    Args:
+        images: uint8 `[N, H, W, 3]`.
+        labels: int64 `[N]`.
+        class_names: One name per class.
+    """
 
     name, split, seamless = "memory", "train", True
 
-    def __init__(self, image_size: tuple[int, int] = (224, 224), count: int = 256) -> None:
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]
+    ) -> None:
+        self.images, self.labels, self.class_names = images, labels, class_names
+        self.image_size = images.shape[1:3]
+
+    @classmethod
+    def of_noise(cls) -> MemoryScenes:
+        """Noise: what an environment costs does not depend on what there is to see."""
         rng = np.random.default_rng(0)
-        self.image_size = image_size
-        self.class_names = ("noise",)
-        self.labels = np.zeros(count, np.int64)
-        self.images = rng.integers(0, 256, (count, *image_size, 3), dtype=np.uint8)
+        images = rng.integers(0, 256, (NUM_IMAGES, *IMAGE_SIZE, 3), dtype=np.uint8)
+        return cls(images, rng.integers(0, 10, NUM_IMAGES), tuple("0123456789"))
+
+    @classmethod
+    def of(cls, scenes: Scenes) -> MemoryScenes:
+        """The first of other scenes."""
+        images = np.stack([scenes.load(index) for index in range(NUM_IMAGES)])
+        return cls(images, scenes.labels[:NUM_IMAGES], scenes.class_names)
 
     def load(self, index: int) -> np.ndarray:
         """Returns one image."""
         return self.images[index]
 
 
-def stepper(envs: gym.vector.VectorEnv, steps: int) -> Callable[[], float]:
-    """Returns a function that runs `steps` steps and returns environment steps per second."""
+def stepper(envs: gym.vector.VectorEnv, actions: list[Any]) -> Run:
+    """Returns a function that takes these actions and returns environment steps per second."""
     envs.reset(seed=0)
-    rng = np.random.default_rng(0)
-    actions = rng.integers(0, envs.single_action_space.n, (steps, envs.num_envs))
 
     def run() -> float:
         start = time.perf_counter()
-        for row in actions:
-            envs.step(row)
-        return steps * envs.num_envs / (time.perf_counter() - start)
+        for action in actions:
+            envs.step(action)
+        return len(actions) * envs.num_envs / (time.perf_counter() - start)
 
     run()
     return run
 
 
-def measure(contestants: dict[str, Callable[[], float]], rounds: int) -> None:
-    """Lets the contestants take turns and prints medians."""
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, run in contestants.items():
-            rates[name].append(run())
-    print(f"{'':36} {'steps/s':>10} {'slowest':>10} {'fastest':>10}")
-    for name, values in rates.items():
-        median = statistics.median(values)
-        print(f"{name:36} {median:10,.0f} {min(values):10,.0f} {max(values):10,.0f}")
-
-
-def raw(rows: int) -> dict[str, Callable[[], float]]:
+def raw(scenes: MemoryScenes, rows: int) -> dict[str, Run]:
     """The environment without an encoder, in every mode of its sensor."""
     contestants = {}
     for mode, settings in MODES.items():
         envs = ActiveExplorationVectorEnv(
             rows,
-            scenes=MemoryScenes(),
-            image_size=(224, 224),
-            glimpse_size=3,
-            num_glimpses=14,
+            scenes=scenes,
+            image_size=IMAGE_SIZE,
+            patch_size=PATCH_SIZE,
+            glimpse_size=GLIMPSE_SIZE,
+            num_glimpses=NUM_GLIMPSES,
             encoder=None,
             **settings,
         )
-        contestants[f"{mode}, {rows} rows"] = stepper(envs, steps=max(30, 3000 // rows))
+        # Whole episodes, each with the step that begins it.
+        steps = (NUM_GLIMPSES + 1) * max(10, 400 // rows)
+        actions = np.random.default_rng(0).integers(0, envs.single_action_space.n, (steps, rows))
+        contestants[mode] = stepper(envs, list(actions))
     return contestants
 
 
-def encoded(encoder: str, rows: int) -> tuple[Callable[[], float], Callable[[], float]]:
-    """An environment with an encoder, and the share of its time spent outside that encoder."""
-    envs = gym.make_vec("AVE-Synthetic-v0", num_envs=rows, encoder=encoder, cache_bytes=2**28)
-    run = stepper(envs, steps=max(9, 512 // rows))
-    observer = envs.unwrapped.observer
+def ap_gym(scenes: MemoryScenes, rows: int) -> Run:
+    """ap_gym's vectorised image classification over the same images."""
+    from ap_gym.envs.image import ImageClassificationDataset, ImagePerceptionConfig
+    from ap_gym.envs.image_classification import ImageClassificationVectorEnv
 
-    def share_outside() -> float:
-        inside, observe = 0.0, observer.encoder.observe
+    images = (scenes.images / 255).astype(np.float32)
+
+    class Images(ImageClassificationDataset):
+        def _get_num_classes(self) -> int:
+            return len(scenes.class_names)
+
+        def _get_num_channels(self) -> int:
+            return 3
+
+        def _get_length(self) -> int:
+            return len(images)
+
+        def _get_data_point_batch(self, idx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return images[idx], scenes.labels[idx]
+
+    side = GLIMPSE_SIZE * PATCH_SIZE
+    config = ImagePerceptionConfig(
+        Images(),
+        sensor_size=(side, side),
+        max_step_length=2.0,  # a jump to anywhere, as here
+        step_limit=NUM_GLIMPSES,
+        display_visitation=False,
+        prefetch_buffer_size=4,
+    )
+    envs = ImageClassificationVectorEnv(rows, config)
+    envs.action_space.seed(0)
+    steps = (NUM_GLIMPSES + 1) * max(1, 48 // rows)
+    return stepper(envs, [envs.action_space.sample() for _ in range(steps)])
+
+
+def take_turns(contestants: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Runs every contestant once per round."""
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            rates[name].append(run())
+    return rates
+
+
+def print_row(*cells: str) -> None:
+    """Prints one line of a Markdown table."""
+    print("| " + " | ".join(cells) + " |")
+
+
+def compare_glimpses(all_rows: list[int], rounds: int) -> None:
+    """Prints steps per second without an encoder, beside ap_gym's where that is installed."""
+    scenes = MemoryScenes.of_noise()
+    rival = importlib.util.find_spec("ap_gym") is not None
+    if rival:
+        versions = (f"{name} {importlib.metadata.version(name)}" for name in ("ap_gym", "scipy"))
+        print(", ".join(versions), end="\n\n")
+    else:
+        print("ap_gym is not installed (pip install ap_gym aiohttp): no comparison.\n")
+    print_row("rows", "mode", "steps/s", "slowest", "fastest", "times ap_gym")
+    print_row(*["---"] * 6)
+    for rows in all_rows:
+        contestants = raw(scenes, rows) | ({"ap_gym": ap_gym(scenes, rows)} if rival else {})
+        rates = take_turns(contestants, rounds)
+        for name, values in rates.items():
+            ratio = "-"
+            if rival and name != "ap_gym":
+                pairs = zip(values, rates["ap_gym"], strict=True)
+                ratio = f"{statistics.median(ours / theirs for ours, theirs in pairs):.0f}"
+            figures = (statistics.median(values), min(values), max(values))
+            print_row(str(rows), name, *(f"{figure:,.0f}" for figure in figures), ratio)
+
+
+class Encoded:
+    """The default environment with an encoder, over scenes in memory.
+
+    Args:
+        encoder: Name or folder.
+        rows: Number of rows.
+    """
+
+    def __init__(self, encoder: str, rows: int) -> None:
+        scenes = MemoryScenes.of(SyntheticScenes("train"))
+        self.envs = gym.make_vec("AVE-Synthetic-v0", num_envs=rows, encoder=encoder, scenes=scenes)
+        num_actions = self.envs.single_action_space.n
+        steps = (self.envs.num_glimpses + 1) * max(1, 128 // rows)
+        self.actions = list(np.random.default_rng(0).integers(0, num_actions, (steps, rows)))
+        self.run = stepper(self.envs, self.actions)
+
+    def seconds(self) -> float:
+        """Duration of one run."""
+        return len(self.actions) * self.envs.num_envs / self.run()
+
+    def outside_encoder(self) -> float:
+        """Share of the time in which the encoder does not run."""
+        encoder, inside = self.envs.observer.encoder, 0.0
+        observe = encoder.observe
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             nonlocal inside
@@ -107,34 +218,58 @@ def encoded(encoder: str, rows: int) -> tuple[Callable[[], float], Callable[[], 
             inside += time.perf_counter() - start
             return result
 
-        observer.encoder.observe = timed
-        start = time.perf_counter()
-        run()
-        total = time.perf_counter() - start
-        del observer.encoder.observe
-        return 1 - inside / total
+        encoder.observe = timed
+        try:
+            seconds = self.seconds()
+        finally:
+            del encoder.observe
+        return 1 - inside / seconds
 
-    return run, share_outside
+    def outside_matrix_products(self) -> float:
+        """Share of the time in which no linear layer, convolution or attention product runs."""
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CPU]) as events:
+            self.run()
+        inside = sum(
+            event.self_cpu_time_total / 1e6
+            for event in events.key_averages()
+            if any(name in event.key for name in MATRIX_PRODUCTS)
+        )
+        return 1 - inside / self.seconds()
+
+
+def measure_encoder(encoder: str, all_rows: list[int], rounds: int) -> None:
+    """Prints steps per second with an encoder, and what share of the time is not its own."""
+    import torch
+
+    print(f"{encoder}, PyTorch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    print_row("rows", "steps/s", "slowest", "fastest", "outside encoder", "outside products")
+    print_row(*["---"] * 6)
+    contestants = {rows: Encoded(encoder, rows) for rows in all_rows}
+    rates = take_turns({str(rows): one.run for rows, one in contestants.items()}, rounds)
+    for rows, one in contestants.items():
+        values = rates[str(rows)]
+        shares = [
+            f"{statistics.median(share() for _ in range(rounds)):.0%}"
+            for share in (one.outside_encoder, one.outside_matrix_products)
+        ]
+        figures = (statistics.median(values), min(values), max(values))
+        print_row(str(rows), *(f"{figure:,.0f}" for figure in figures), *shares)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 16, 64])
-    parser.add_argument("--encoder", default="none", help="name or folder; none = glimpses alone")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rows", type=int, nargs="+", help="numbers of rows (default: 1 16 64)")
+    parser.add_argument("--encoder", help="name or folder; without it, glimpses alone")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each contestant")
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}")
-    if options.encoder == "none":
-        contestants: dict[str, Callable[[], float]] = {}
-        for rows in options.rows:
-            contestants |= raw(rows)
-        measure(contestants, options.rounds)
-        return
-    runs = {rows: encoded(options.encoder, rows) for rows in options.rows}
-    measure({f"{options.encoder}, {rows} rows": run for rows, (run, _) in runs.items()}, 5)
-    for rows, (_, share_outside) in runs.items():
-        share = statistics.median(share_outside() for _ in range(5))
-        print(f"{rows} rows: {share:.1%} of the time outside the encoder (scenes included)")
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
+    print(f"{versions}, {os.cpu_count()} cores ({platform.machine()})", end="; ")
+    if options.encoder:
+        measure_encoder(options.encoder, options.rows or [1, 16, 64, 256], options.rounds)
+    else:
+        compare_glimpses(options.rows or [1, 16, 64], options.rounds)
 
 
 if __name__ == "__main__":

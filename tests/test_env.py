@@ -324,6 +324,11 @@ def test_a_start_needs_a_glimpse_after_it():
     ("keywords", "kind", "words"),
     [
         ({"glimpse_sise": 2}, TypeError, ["glimpse_sise", "did you mean 'glimpse_size'"]),
+        (
+            {"frameskip": 1},
+            TypeError,
+            ["unexpected keyword argument 'frameskip'"],
+        ),  # as TorchRL asks
         ({"task": "detection"}, ValueError, ["detection", "classification, reconstruction"]),
         ({"split": "training"}, ValueError, ["training", "train, val, test"]),
         ({"overlap": "drop"}, ValueError, ["drop", "dedup, keep"]),

@@ -20,7 +20,8 @@ from encoders.checkpoints import save_encoder
 from encoders.training_config import EncoderShape
 
 SHAPE = EncoderShape(width=32, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
-FILES = {"run.json", "summary.json", "per_step.csv", "per_scene.csv.gz", "curves.png", "episodes"}
+FILES = {"run.json", "summary.json", "per_step.csv", "per_scene.csv.gz", "report.html"}
+FILES |= {"curves.png", "gaze", "episodes"}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,9 @@ def test_a_run_writes_its_folder_and_prints_the_table(run, tmp_path, capsys):
     folder = tmp_path / "eval-AVE-Synthetic-v0-1"
     assert {path.name for path in folder.iterdir()} == FILES
     assert {path.name for path in (folder / "episodes").iterdir()} == {
-        f"{agent}-scene-0.gif" for agent in ("random", "ame", "oracle")
+        f"{agent}-scene-0.{kind}"
+        for agent in ("random", "ame", "oracle")
+        for kind in ("gif", "mp4")
     }
     with Image.open(folder / "episodes" / "ame-scene-0.gif") as animation:
         assert animation.n_frames == 9
@@ -84,11 +87,15 @@ def test_a_run_writes_its_folder_and_prints_the_table(run, tmp_path, capsys):
         assert word in printed
 
 
-def test_run_folders_are_never_overwritten(run, tmp_path):
+def test_run_folders_are_never_overwritten_and_hold_the_same_bytes(run, tmp_path):
     for _ in range(2):
-        run("--agents", "raster")
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["eval-AVE-Synthetic-v0-1", "eval-AVE-Synthetic-v0-2"]
+        run("--agents", "random", "--seed", "3", "--episodes", "1")
+    first, second = sorted(tmp_path.iterdir())
+    assert (first.name, second.name) == ("eval-AVE-Synthetic-v0-1", "eval-AVE-Synthetic-v0-2")
+    files = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(second) for path in second.rglob("*") if path.is_file()}
+    for name in files - {Path("run.json")}:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
 def test_options_reach_the_environment(run, tmp_path):
@@ -141,6 +148,7 @@ def test_classes_the_head_was_not_trained_for_get_no_accuracy(run, tmp_path, cap
         (["--agents", "raster", "--env", "AVE-Nowhere-v0"], ["AVE-Nowhere"]),
         (["--agents", "raster", "--split-block", "9"], ["9"]),
         (["--agents", "raster", "--scenes", "0"], ["num_scenes", "0"]),
+        (["--agents", "raster", "--stop-confidence", "2"], ["stop_confidence", "2"]),
         (
             ["--agents", "raster", "--env", "AVE-ImageFolder-v0", "--data-root", "no/such/folder"],
             ["no/such/folder"],
@@ -156,6 +164,17 @@ def test_mistakes_end_in_one_line_that_names_them(run, tmp_path, arguments, word
     for word in words:
         assert word in message
     assert not list(tmp_path.iterdir())
+
+
+def test_stopping_early_is_shown_with_what_it_saves(run, tmp_path, capsys):
+    run("--agents", "raster", "oracle", "--stop-confidence", "0.0625")
+    printed = capsys.readouterr().out
+    stopping = summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")["agents"]["raster"]["stopping"]
+    (asked,) = [one for one in stopping if one["confidence"] == 0.0625]
+    assert f"{asked['glimpses']:.2f}" in printed
+    assert f"{asked['saved_by_stopping']:.0%}" in printed
+    with pytest.raises(SystemExit, match="'classification'"):
+        run("--agents", "raster", "--stop-confidence", "0.5", "--task", "reconstruction")
 
 
 def test_smoke_explores_a_few_scenes(run, tmp_path):

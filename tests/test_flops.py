@@ -87,6 +87,66 @@ def test_published_vision_transformers_cost_what_is_known(name, gigamacs):
         assert counted(lambda: encoder.forward_full(images, outputs)) == ledger
 
 
+@st.composite
+def episodes(draw):
+    """Patch ids `[B, T, n]` with -1 = not encoded, and a K for each row."""
+    rows, steps, size = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    ids = rng.integers(-1, 32, (rows, steps, size))
+    for row in ids:  # as the environments do: a patch is encoded when first seen
+        flat = row.reshape(-1)
+        _, first = np.unique(flat, return_index=True)
+        flat[np.setdiff1d(np.arange(flat.size), first)] = -1
+    return ids, rng.integers(0, ENCODER.depth + 1, rows)
+
+
+@settings(max_examples=25, deadline=None)
+@given(episode=episodes(), outputs=st.sampled_from(OUTPUT_CHOICES))
+def test_the_ledger_charges_ragged_rows_what_each_costs_alone(episode, outputs):
+    ids, splits = episode
+    states = [ENCODER.init_state(1) for _ in ids]
+    cached = np.zeros(len(ids), np.int64)
+    for step in range(ids.shape[1]):
+        new = (ids[:, step] >= 0).sum(axis=1)
+        ledger = ENCODER.flops(new, cached, splits, outputs)
+        for row, state in enumerate(states):
+            if new[row] == 0:
+                continue  # nothing to encode: not run
+            kept = ids[row, step][ids[row, step] >= 0]
+            glimpse = torch.from_numpy(kept)[None]
+            patches = take_patches(ENCODER, IMAGES, glimpse)
+            split = int(splits[row])
+            found = counted(
+                lambda glimpse=glimpse, patches=patches, state=state, split=split: ENCODER.observe(
+                    patches, glimpse, state, split, outputs
+                )
+            )
+            assert ledger.total[row] == found
+        cached += new
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    splits=st.lists(st.integers(0, ENCODER.depth), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    outputs=st.sampled_from(OUTPUT_CHOICES),
+)
+def test_the_ledger_equals_pytorchs_counter_where_rows_have_split_blocks(splits, sizes, outputs):
+    rows = len(splits)
+    images, state, cached = IMAGES.expand(rows, -1, -1, -1), ENCODER.init_state(rows), 0
+    for size in sizes:
+        ids = torch.arange(cached, cached + size).expand(rows, -1)
+        patches = take_patches(ENCODER, images, ids)
+        found = counted(
+            lambda ids=ids, patches=patches: ENCODER.observe(
+                patches, ids, state, torch.tensor(splits), outputs
+            )
+        )
+        ledger = ENCODER.flops(size, cached, np.array(splits), outputs)
+        assert ledger.total.sum() == found
+        cached += size
+
+
 def test_rows_are_counted_one_by_one():
     new, cached = np.array([4, 2, 0, 0]), np.array([0, 8, 8, 0])
     whole = ENCODER.flops(new, cached, 2, ("logits", "cells"))

@@ -15,8 +15,10 @@ from tiny import tiny_encoder, tiny_env, tiny_vector_env
 
 from agents import GlimpseVecEnv, make_agent
 from agents.callbacks import CheckpointCallback, ExplorationCallback
+from agents.evaluation import evaluate
 from agents.ppo import OBSERVABLES, PpoAgent, PpoTrainer
 from agents.ppo_config import PpoConfig
+from agents.validation import Validation, ValidationHistory
 from agents.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
 from encoders.checkpoints import weights_hash
 
@@ -208,19 +210,72 @@ def test_resuming_needs_the_same_rows_and_a_state(tmp_path):
         PpoTrainer(wider, CONFIG).load_state(tmp_path)
 
 
+def checkpoints(trainer, folder, scores, history=None) -> CheckpointCallback:
+    def validate():
+        return Validation(next(scores), np.arange(3.0), np.full(3, STEPS), np.ones(3, bool))
+
+    return CheckpointCallback(trainer, folder, validate, ROWS * STEPS, history)
+
+
 def test_the_best_policy_is_kept_and_exploration_is_logged(tmp_path):
     trainer = PpoTrainer(training_env(), CONFIG, tensorboard_log=str(tmp_path / "events"))
     scores = iter([0.5, 0.9, 0.1, 0.2])
-    kept = CheckpointCallback(trainer, tmp_path, lambda: next(scores), every=ROWS * STEPS)
+    kept = checkpoints(trainer, tmp_path, scores)
     trainer.learn(4 * ROWS * STEPS, [kept, ExplorationCallback()])
     best = json.loads((tmp_path / "best" / "agent.json").read_text())
-    assert kept.best == 0.9
-    assert best["timesteps"] == kept.history[1][0]
+    assert kept.history.best == 0.9
+    assert best["timesteps"] == kept.history.timesteps[1] == 2 * ROWS * STEPS
     (file,) = (tmp_path / "events").rglob("events*")
     logged = EventAccumulator(str(file)).Reload().Tags()["scalars"]
     expected = {"coverage", "gflops_per_episode", "position_entropy", "revisits"}
     assert {f"exploration/{name}" for name in expected} <= set(logged)
     assert {"validation/score", "train/explained_variance", "train/entropy_loss"} <= set(logged)
+
+
+def test_validations_are_kept_as_the_zoo_plots_them(tmp_path):
+    trainer = PpoTrainer(training_env(), CONFIG)
+    trainer.learn(3 * ROWS * STEPS, [checkpoints(trainer, tmp_path, iter([0.5, 0.9, 0.1]))])
+    with np.load(tmp_path / "evaluations.npz") as saved:
+        assert saved["timesteps"].tolist() == [ROWS * STEPS, 2 * ROWS * STEPS]
+        for name, kind in (("results", "f"), ("ep_lengths", "i"), ("successes", "b")):
+            assert saved[name].shape == (2, 3)
+            assert saved[name].dtype.kind == kind
+
+
+def test_a_resumed_run_remembers_its_validations_up_to_where_it_continues(tmp_path):
+    trainer = PpoTrainer(training_env(), CONFIG)
+    trainer.learn(4 * ROWS * STEPS, [checkpoints(trainer, tmp_path, iter([0.5, 0.9, 0.1]))])
+    resumed = PpoTrainer(training_env(), CONFIG)
+    resumed.load_state(tmp_path)  # saved with the last validation
+    history = ValidationHistory.load(tmp_path, resumed.num_timesteps)
+    assert [each.score for each in history.validations] == [0.5, 0.9, 0.1]
+    kept = checkpoints(resumed, tmp_path, iter([0.3]), history)
+    resumed.learn(5 * ROWS * STEPS, [kept])
+    assert kept.history.timesteps == [n * ROWS * STEPS for n in (1, 2, 3, 4)]
+    best = json.loads((tmp_path / "best" / "agent.json").read_text())
+    assert best["timesteps"] == 2 * ROWS * STEPS  # a worse one after the resume is not kept
+    earlier = ValidationHistory.load(tmp_path, 2 * ROWS * STEPS)
+    assert [each.score for each in earlier.validations] == [0.5, 0.9]
+
+
+def test_validating_leaves_the_training_as_it_was(tmp_path):
+    weights = []
+    for often in (False, True):
+        env = training_env()
+        trainer = PpoTrainer(env, CONFIG, seed=3)
+        held_out = tiny_vector_env(3, observe=OBSERVABLES, autoreset_mode="DISABLED")
+
+        def validate(held_out=held_out):
+            agent = PpoAgent(held_out, tmp_path)
+            return Validation.of(evaluate(agent, held_out, progress=False))
+
+        every = ROWS * STEPS if often else 100 * ROWS * STEPS
+        callback = CheckpointCallback(trainer, tmp_path, validate, every)
+        trainer.learn(4 * ROWS * STEPS, [callback])
+        assert len(callback.history.timesteps) == (3 if often else 0)
+        weights.append(trainer.model.policy.state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
 
 
 def test_sb3_needs_the_mode_it_works_in():
