@@ -55,6 +55,9 @@ def test_ppo_trains_compares_and_resumes(tmp_path, encoder, monkeypatch, capsys)
         "per_step.csv",
         "per_scene.csv.gz",
         "curves.png",
+        "gaze",
+        "report.html",
+        "evaluations.npz",
         "best",
     }
     assert expected <= {path.name for path in folder.iterdir()}
