@@ -23,7 +23,7 @@ from encoders.training_config import EncoderShape
 
 ROOT = Path(train_agent.__file__).parent
 SHAPE = EncoderShape(width=16, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
-STEPS = 12 * 128  # a rollout is 32 rows of 4 glimpses
+STEPS = 20 * 128  # a rollout is 32 rows of 4 glimpses
 
 
 @pytest.fixture(scope="module")
