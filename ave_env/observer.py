@@ -18,7 +18,7 @@ from ave_env.configuration import Configuration
 from ave_env.episodes import FLOP_PARTS
 from ave_env.scenes.base import Scenes
 from encoders import GlimpseEncoder, ToreState
-from encoders.precision import autocast, resolve_precision
+from encoders.precision import autocast, cast_for_inference, resolve_precision
 
 # The parts of a belief as observations call them -> the encoder output they are made from.
 _ENCODER_OUTPUTS = {"reconstruction": "pixels"}
@@ -152,8 +152,9 @@ class Observer:
 
         To be called when the weights of the encoder have changed.
         """
+        self._runner = cast_for_inference(self.encoder, self.dtype)
         with autocast(self.encoder.device, self.dtype):
-            prior = self.encoder.prior(self.outputs, split_block=self.split_block)
+            prior = self._runner.prior(self.outputs, split_block=self.split_block)
         self._prior = self._to_numpy(prior)
         self.belief = {
             name: np.repeat(values, self.num_envs, axis=0) for name, values in self._prior.items()
@@ -185,7 +186,7 @@ class Observer:
         chosen = slice(None) if everyone else active
         state = self.state if everyone else self.state.select(torch.from_numpy(active))
         with autocast(self.encoder.device, self.dtype):
-            belief, state = self.encoder.observe(
+            belief, state = self._runner.observe(
                 self.patches(glimpses[chosen]),
                 torch.from_numpy(patch_ids[chosen]),
                 state,

@@ -227,9 +227,10 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             return None
         return tuple(draw(self.snapshot(row)) for row in range(self.num_envs))
 
-    def close_extras(self) -> None:
+    def close_extras(self, **kwargs: Any) -> None:
         """Closes the files of the scenes; they open again should they be read again."""
-        if close := getattr(self.scenes, "close", None):
+        scenes = getattr(self, "scenes", None)  # none where a wrong argument ended the making
+        if close := getattr(scenes, "close", None):
             close()
 
     def snapshot(self, row: int) -> Snapshot:

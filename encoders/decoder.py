@@ -6,6 +6,7 @@ Source: He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import timm.layers
 import torch
@@ -15,6 +16,10 @@ from torch import Tensor, nn
 from encoders.config import DecoderConfig
 from encoders.positions import sincos_positions
 from encoders.vit import run_block_with_attention
+
+# Elements of an attention map that processors hold in their caches; larger tensors are also given
+# back to the system after each use, and fetching them again costs as much as the arithmetic.
+_CACHED_ELEMENTS = 2**20
 
 
 @dataclasses.dataclass
@@ -47,6 +52,7 @@ class GlimpseDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.width = config.width
+        self.num_heads = config.num_heads
         self.grid = grid
         self.num_patches = grid[0] * grid[1]
         self.embed = nn.Linear(encoder_width, config.width)
@@ -60,6 +66,12 @@ class GlimpseDecoder(nn.Module):
         self.norm = norm(config.width)
         self.pred = nn.Linear(config.width, patch_size**2 * 3)
         self._init_weights()
+
+    def rows_at_once(self, device: torch.device) -> int:
+        """How many rows to decode in one go where speed matters and gradients do not."""
+        if device.type != "cpu":
+            return sys.maxsize
+        return max(1, _CACHED_ELEMENTS // (self.num_heads * (1 + self.num_patches) ** 2))
 
     def forward(
         self,

@@ -28,7 +28,9 @@ def attention_entropy(
         `[B, G]`, at least float32.
     """
     rows = attention[..., num_prefix_tokens:, num_prefix_tokens:]
+    tiny = torch.finfo(rows.dtype).tiny
     if renormalise:
-        rows = rows / rows.sum(-1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
-    bits = torch.special.entr(rows).sum(dim=(1, 3)) / torch.log(rows.new_tensor(2.0))
+        rows = rows / rows.sum(-1, keepdim=True).clamp(min=tiny)
+    # Several times as fast on CPUs as `torch.special.entr`.
+    bits = -(rows.clamp(min=tiny).log2() * rows).sum(dim=(1, 3))
     return bits.masked_fill(known, 0.0)

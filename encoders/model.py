@@ -311,27 +311,39 @@ class GlimpseEncoder(nn.Module, HubExchange):
         assert decoder is not None  # _check_outputs
         first = self.backbone.num_prefix_tokens
         seen = torch.cat([tokens[:, :1], tokens[:, first:]], 1) if first > 1 else tokens
+        rows = len(seen) if torch.is_grad_enabled() else decoder.rows_at_once(seen.device)
+        pairs = zip(seen.split(rows), patch_ids.split(rows), strict=True)
+        parts = [self._decode_rows(decoder, *pair, outputs) for pair in pairs]
+        for name in outputs.intersection(DECODER_OUTPUTS):
+            values = [part[name] for part in parts]
+            setattr(belief, name, values[0] if len(values) == 1 else torch.cat(values))
+
+    def _decode_rows(
+        self, decoder: GlimpseDecoder, tokens: Tensor, patch_ids: Tensor, outputs: frozenset[str]
+    ) -> dict[str, Tensor]:
         maps = outputs & {"attention", "entropy", "normalised_entropy"}
         decoded = decoder(
-            seen,
+            tokens,
             patch_ids,
             attention=bool(maps),
             features="cells" in outputs,
             pixels="pixels" in outputs,
         )
-        belief.pixels = decoded.pixels
+        parts: dict[str, Tensor] = {}
+        if decoded.pixels is not None:
+            parts["pixels"] = decoded.pixels
         if decoded.features is not None:
-            belief.cells = decoded.features.unflatten(1, self.grid)
-        if not maps:
-            return
-        if "attention" in outputs:
-            belief.attention = decoded.attention
+            parts["cells"] = decoded.features.unflatten(1, self.grid)
+        if decoded.attention is None:
+            return parts
+        parts["attention"] = decoded.attention
         known = patch_ids.new_zeros(len(patch_ids), 1 + decoder.num_patches, dtype=torch.bool)
         known.scatter_(1, patch_ids + 1, True)
         for name, renormalise in (("entropy", False), ("normalised_entropy", True)):
             if name in outputs:
                 bits = attention_entropy(decoded.attention, known[:, 1:], renormalise=renormalise)
-                setattr(belief, name, bits.unflatten(1, self.grid))
+                parts[name] = bits.unflatten(1, self.grid)
+        return parts
 
     def _observe_by_split(
         self,

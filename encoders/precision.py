@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
+import copy
+import itertools
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
+
+from encoders.vit import set_fused_attention
 
 Precision = Literal["float32", "auto", "bfloat16"]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
@@ -43,3 +49,28 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+def cast_for_inference(module: Module, dtype: torch.dtype) -> Module:
+    """What to run in the place of `module` under `autocast`, without gradients: the same, faster.
+
+    The weights of linear layers are cast once rather than at every call; results do not change by
+    that. All other parameters are those of `module`, which stays as it is. Where the weights of
+    `module` change later, those of the linear layers here do not.
+
+    Args:
+        module: Float32 weights.
+        dtype: Of matrix products; float32 returns `module` itself.
+    """
+    if dtype == torch.float32:
+        return module
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    lowered = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    for layer in lowered.modules():
+        if isinstance(layer, nn.Linear):
+            for name, parameter in list(layer.named_parameters(recurse=False)):
+                setattr(layer, name, nn.Parameter(parameter.detach().to(dtype), False))
+    if all(parameter.device.type == "cpu" for parameter in module.parameters()):
+        # Faster for many rows of few tokens, and in float32 not faster.
+        set_fused_attention(lowered, False)
+    return lowered

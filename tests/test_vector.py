@@ -344,6 +344,14 @@ def test_wrong_arguments_are_named(arguments, words):
         make(**arguments)
 
 
+def test_what_could_not_be_made_can_be_closed():
+    envs = ActiveExplorationVectorEnv.__new__(ActiveExplorationVectorEnv)
+    with pytest.raises(ValueError, match="num_envs=0"):
+        envs.__init__(0)
+    envs.close()
+    make(2).close(timeout=1)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_autoreset_mode_is_in_the_metadata_of_this_environment_only(mode):
     for spelling in (mode, mode.name, mode.value):
