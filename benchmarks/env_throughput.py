@@ -198,13 +198,12 @@ class Encoded:
         scenes = MemoryScenes.of(SyntheticScenes("train"))
         self.envs = gym.make_vec("AVE-Synthetic-v0", num_envs=rows, encoder=encoder, scenes=scenes)
         num_actions = self.envs.single_action_space.n
-        steps = (self.envs.num_glimpses + 1) * max(1, 128 // rows)
-        self.actions = list(np.random.default_rng(0).integers(0, num_actions, (steps, rows)))
-        self.run = stepper(self.envs, self.actions)
-
-    def seconds(self) -> float:
-        """Duration of one run."""
-        return len(self.actions) * self.envs.num_envs / self.run()
+        episode = self.envs.num_glimpses + 1  # and the step that begins it
+        steps = episode * max(1, 128 // rows)
+        actions = list(np.random.default_rng(0).integers(0, num_actions, (steps, rows)))
+        self.run = stepper(self.envs, actions)
+        self.run_episode = stepper(self.envs, actions[:episode])
+        self.episode_steps = episode * rows
 
     def outside_encoder(self) -> float:
         """Share of the time in which the encoder does not run."""
@@ -220,7 +219,7 @@ class Encoded:
 
         encoder.observe = timed
         try:
-            seconds = self.seconds()
+            seconds = self.episode_steps / self.run_episode()
         finally:
             del encoder.observe
         return 1 - inside / seconds
@@ -230,13 +229,13 @@ class Encoded:
         from torch.profiler import ProfilerActivity, profile
 
         with profile(activities=[ProfilerActivity.CPU]) as events:
-            self.run()
+            self.run_episode()
         inside = sum(
             event.self_cpu_time_total / 1e6
             for event in events.key_averages()
             if any(name in event.key for name in MATRIX_PRODUCTS)
         )
-        return 1 - inside / self.seconds()
+        return 1 - inside * self.run_episode() / self.episode_steps
 
 
 def measure_encoder(encoder: str, all_rows: list[int], rounds: int) -> None:
