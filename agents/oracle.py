@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from agents.base import Agent, Observation
-from encoders.precision import autocast
 
 
 class OracleAgent(Agent):
@@ -65,14 +64,11 @@ class OracleAgent(Agent):
         glimpses = self.sensor.capture(self.env.images[rows], actions)
         ids = self.sensor.patch_ids(actions)
         seen = visited.reshape(len(visited), -1)[rows[:, None], ids].astype(bool)
-        encoder = observer.encoder
-        with autocast(encoder.device, observer.dtype):
-            belief, _ = encoder.observe(
-                observer.patches(glimpses),
-                torch.from_numpy(np.where(seen, -1, ids)),
-                observer.state.select(torch.from_numpy(rows)),
-                split_block=observer.split_block,
-                outputs=("logits",),
-            )
+        belief, _ = observer.encode(
+            glimpses,
+            np.where(seen, -1, ids),
+            observer.state.select(torch.from_numpy(rows)),
+            outputs=("logits",),
+        )
         scores = belief.logits.double().log_softmax(dim=1).cpu().numpy()
         return scores[np.arange(len(rows)), self.env.labels[rows]]

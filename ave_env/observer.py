@@ -185,14 +185,7 @@ class Observer:
         everyone = len(active) == self.num_envs
         chosen = slice(None) if everyone else active
         state = self.state if everyone else self.state.select(torch.from_numpy(active))
-        with autocast(self.encoder.device, self.dtype):
-            belief, state = self._runner.observe(
-                self.patches(glimpses[chosen]),
-                torch.from_numpy(patch_ids[chosen]),
-                state,
-                split_block=self.split_block,
-                outputs=self.outputs,
-            )
+        belief, state = self.encode(glimpses[chosen], patch_ids[chosen], state, self.outputs)
         if not everyone:
             self.state.put(torch.from_numpy(active), state)
         for name, values in self._to_numpy(belief).items():
@@ -200,6 +193,33 @@ class Observer:
                 self.belief[name] = values
             else:
                 self.belief[name][active] = values
+
+    def encode(
+        self,
+        glimpses: np.ndarray,
+        patch_ids: np.ndarray,
+        state: ToreState,
+        outputs: Collection[str],
+    ) -> tuple[encoders.Belief, ToreState]:
+        """Runs the encoder as `observe` does, on a cache of the caller's.
+
+        Args:
+            glimpses: uint8 `[R, h, w, 3]`.
+            patch_ids: int64 `[R, n]`, row-major grid ids; -1 = not to be encoded.
+            state: Cache of the R rows; updated in place.
+            outputs: Parts of the belief to compute, in the encoder's names.
+
+        Returns:
+            The belief, and the state.
+        """
+        with autocast(self.encoder.device, self.dtype):
+            return self._runner.observe(
+                self.patches(glimpses),
+                torch.from_numpy(patch_ids),
+                state,
+                split_block=self.split_block,
+                outputs=outputs,
+            )
 
     def patches(self, glimpses: np.ndarray) -> torch.Tensor:
         """Cuts glimpses into the patches that the encoder expects.

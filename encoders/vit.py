@@ -80,7 +80,12 @@ class PatchVit(nn.Module):
         """
         if tokens.shape[1] == 0:
             return tokens
-        attention_mask = None if mask is None else mask[:, None, None, :]
+        attention_mask = None
+        if mask is not None:
+            # Added to the scores; timm's explicit attention would also add a mask of booleans.
+            barred = torch.finfo(tokens.dtype).min
+            attention_mask = tokens.new_zeros(mask.shape).masked_fill_(~mask, barred)
+            attention_mask = attention_mask[:, None, None, :]
         for block in self.vit.blocks[start:stop]:
             tokens = block(tokens, attn_mask=attention_mask)
         return tokens

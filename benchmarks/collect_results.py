@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Gathers evaluations into one table: `results/*.csv`.
+
+Usage: python benchmarks/collect_results.py OUT.csv RUN [RUN ...]
+
+Each row holds a mean and its 95 % interval over scenes, and what is needed to get it again: the
+commands that trained the agent and evaluated it, the commit, the machine and the date. Paths in
+commands are shortened to their last part.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+KEPT = ("agent", "seed", "t", "n", "metric", "mean", "ci_lo", "ci_hi")
+COSTS = ("gflops_total", "gflops_policy_total", "gflops_without_recycling_total")
+METRICS = ("accuracy", "rmse")
+COLUMNS = (
+    *("environment", "task", "encoder", "weights_hash", "split_block"),
+    *KEPT,
+    *COSTS,
+    *("trained_by", "evaluated_by", "commit", "machine", "date"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Gathers evaluations into one table.
+
+    Attributes:
+        out: CSV file to write.
+        runs: Folders of evaluations.
+    """
+
+    out: tyro.conf.Positional[Path]
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+
+
+def main() -> None:
+    """Reads the folders and writes the table."""
+    options = tyro.cli(Options)
+    from agents.run_folder import write_text
+
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for run in options.runs:
+        writer.writerows(rows_of(run))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(options.out, text.getvalue())
+    print(f"{options.out}: {text.getvalue().count(chr(10)) - 1} rows")
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """The rows of one evaluation."""
+    summary = json.loads((run / "summary.json").read_text())
+    record = json.loads((run / "run.json").read_text())
+    common = {
+        "environment": summary["environment"]["id"],
+        "task": summary["environment"]["kwargs"]["task"],
+        "encoder": summary["encoder"]["name"],
+        "weights_hash": summary["encoder"]["weights_hash"][:12],
+        "split_block": summary["split_block"],
+        "evaluated_by": shorten(record["command"]),
+        "commit": (record["git_commit"] or "")[:12],
+        "machine": f"{record['machine']['processor']}, {record['machine']['cpus']} CPUs",
+        "date": record["date"][:10],
+    }
+    rows = []
+    with (run / "per_step.csv").open(newline="") as table:
+        for row in csv.DictReader(table):
+            if row["metric"] in METRICS:
+                kept = {name: row[name] for name in (*KEPT, *COSTS)}
+                source = Path(summary["agents"][row["agent"]]["source"])
+                rows.append({**common, **kept, "trained_by": training_command(source)})
+    return rows
+
+
+def training_command(source: Path) -> str:
+    """The command behind a run folder; nothing for an agent that does not learn."""
+    try:
+        record = json.loads((source / "run.json").read_text())
+    except FileNotFoundError:
+        return ""
+    return shorten(record["command"])
+
+
+def shorten(command: str) -> str:
+    """A command with absolute paths cut down to their last part."""
+    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(command)]
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    main()
