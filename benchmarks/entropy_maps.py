@@ -98,7 +98,9 @@ def explore(encoder, agent_name: str, options: Options) -> tuple[float, np.ndarr
     for _ in range(env.num_glimpses):
         actions = agent.predict(observation)[0]
         unseen = env.action_masks()
-        landmarks_left = on_landmark & unseen[:, None]
+        rows, columns = np.moveaxis(centers // env.configuration.patch_size, -1, 0)
+        found = env.visited[np.arange(options.scenes)[:, None], rows, columns].astype(bool)
+        landmarks_left = on_landmark & ~found[..., None]
         scores.append(window_means(observation[part], env.sensor))
         positives.append(landmarks_left.any(axis=1))
         useful.append(unseen)
