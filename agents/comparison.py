@@ -18,7 +18,6 @@ from agents.evaluation import (
     Evaluation,
     balanced_rows,
     evaluate,
-    spread_evenly,
 )
 from agents.evaluation_config import EvaluationConfig
 from agents.measures import calibration_error
@@ -35,6 +34,7 @@ from ave_env.vector import ActiveExplorationVectorEnv
 from encoders import GlimpseEncoder, create_encoder
 from encoders.checkpoints import weights_hash
 from encoders.precision import resolve_precision
+from encoders.subsets import spread_evenly
 
 _CACHE_BYTES = 1 << 30
 

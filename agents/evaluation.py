@@ -13,6 +13,7 @@ from agents.base import Agent
 from agents.measures import measure_classes, measure_pixels
 from ave_env.rendering import Snapshot
 from ave_env.vector import ActiveExplorationVectorEnv
+from encoders.subsets import spread_evenly
 
 # Called after the reset and after every step with the environment, the number of glimpses taken,
 # and how many rows count (those beyond are padding).
@@ -218,22 +219,6 @@ def evaluate(
         labels=np.asarray(env.scenes.labels)[scene_ids],
         **_merge(walked, np.concatenate),
     )
-
-
-def spread_evenly(count: int | None, total: int) -> np.ndarray:
-    """At most `count` of `total` indices at even distances, int64, ascending.
-
-    Splits are often sorted by class: their beginning would not stand for them.
-
-    Raises:
-        ValueError: A count below 1.
-    """
-    if count is None:
-        return np.arange(total)
-    if count < 1:
-        raise ValueError(f"{count} scenes asked for; expected at least 1")
-    count = min(count, total)
-    return np.arange(count) * total // count
 
 
 def balanced_rows(num_scenes: int, most: int) -> int:

@@ -13,6 +13,7 @@ from encoders.glimpses import full_view, random_glimpses
 from encoders.model import GlimpseEncoder
 from encoders.objective import glimpses_and_targets, mean_over_unseen, objective_outputs
 from encoders.precision import autocast
+from encoders.subsets import spread_evenly
 from encoders.training_config import TrainingConfig
 
 _BATCH_SIZE = 64
@@ -45,7 +46,7 @@ def validate(
 
     Args:
         encoder: The encoder.
-        images: Held-out scenes, of which the first `config.validation_size` count.
+        images: Held-out scenes, of which `config.validation_size`, evenly spread, count.
         config: Glimpses and seed; the same seed draws the same glimpses.
         dtype: Of matrix products.
 
@@ -55,12 +56,13 @@ def validate(
     """
     encoder.eval()
     outputs = objective_outputs(encoder)
-    count = min(config.validation_size, len(images))
+    indices = spread_evenly(config.validation_size, len(images))
+    count = len(indices)
     sums: defaultdict[str, float] = defaultdict(float)
     for start in range(0, count, _BATCH_SIZE):
-        batch = range(start, min(start + _BATCH_SIZE, count))
-        scenes = torch.from_numpy(np.stack([images.load(index) for index in batch]))
-        labels = torch.from_numpy(images.labels[list(batch)]).to(encoder.device)
+        batch = indices[start : start + _BATCH_SIZE]
+        scenes = torch.from_numpy(np.stack([images.load(int(index)) for index in batch]))
+        labels = torch.from_numpy(images.labels[batch]).to(encoder.device)
         views = _views(
             len(batch), encoder.grid, config, np.random.default_rng([config.seed, start, 2])
         )

@@ -13,7 +13,7 @@ from tiny import CLASS_NAMES, SETTINGS, MemoryScenes, raises_naming, tiny_encode
 
 from agents import make_agent, required_observables, run_folder
 from agents.comparison import evaluate_agents
-from agents.evaluation import EpisodeRecorder, balanced_rows, evaluate, spread_evenly
+from agents.evaluation import EpisodeRecorder, balanced_rows, evaluate
 from agents.evaluation_config import EvaluationConfig
 from agents.ppo import OBSERVABLES, PpoTrainer
 from agents.ppo_config import PpoConfig
@@ -123,17 +123,6 @@ def test_a_score_is_the_mean_after_the_last_glimpse_and_more_is_better():
 
 def test_fewer_scenes_are_spread_over_the_split():
     assert explore("raster", num_scenes=4).scene_ids.tolist() == [0, 3, 6, 9]
-
-
-@given(st.integers(1, 500), st.integers(1, 500))
-def test_spread_indices_are_distinct_and_evenly_apart(count, total):
-    indices = spread_evenly(count, total)
-    assert len(indices) == min(count, total)
-    assert indices[0] == 0
-    assert indices[-1] < total
-    gaps = np.diff([*indices, total])
-    assert gaps.min() >= 1
-    assert gaps.max() - gaps.min() <= 1
 
 
 @given(st.integers(1, 500), st.integers(1, 500))

@@ -14,6 +14,7 @@ from encoders.checkpoints import CheckpointError, load_encoder, weights_hash
 from encoders.glimpses import drop_repeated, full_view, random_glimpses, random_tiles
 from encoders.training import EncoderTrainer, tore_loss
 from encoders.training_config import TrainingConfig
+from encoders.validation import validate
 
 CONFIG = TrainingConfig(
     epochs=2,
@@ -77,6 +78,24 @@ def test_training_reduces_the_loss_on_what_it_sees(tmp_path):
     after = learner.history[-1]
     assert after["accuracy_full_k0"] > before["accuracy_full_k0"]
     assert after["rmse_3_random_k1"] < before["rmse_3_random_k1"]
+
+
+def test_a_validation_is_of_scenes_from_the_whole_split():
+    """Folders are sorted by class: the first scenes would all be of one."""
+    scenes, loaded = MemoryScenes(), []
+
+    class Recording:
+        labels = scenes.labels
+
+        def __len__(self):
+            return len(scenes)
+
+        def load(self, index):
+            loaded.append(index)
+            return scenes.load(index)
+
+    validate(tiny_encoder(), Recording(), dataclasses.replace(CONFIG, validation_size=4))
+    assert loaded == [place * len(scenes) // 4 for place in range(4)]
 
 
 def test_a_resumed_run_ends_as_one_without_a_stop(tmp_path):
