@@ -23,10 +23,10 @@ class Options:
     `curves.png`, maps of where agents look and a few episodes as animations.
 
     Attributes:
-        agents: random, checkerboard, raster, center_out, ame, ame_normalised, oracle, or run
-            folders of trained agents.
+        agents: random, checkerboard, raster, center_out, ame, ame_normalised, oracle, ppo (trained
+            on the synthetic panoramas with tore-nano), or run folders of trained agents.
         env: Environment id. This, task, data_root, encoder, split_block and the five after it,
-            where None, are those that the first run folder among the agents was trained with, else
+            where None, are those that the first trained agent was trained with, else
             AVE-Synthetic-v0, classification and the environment's or encoder's own.
         split: "train", "val" or "test".
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
@@ -148,10 +148,11 @@ def environment(options: Options) -> dict[str, Any]:
 
 
 def complete(options: Options) -> Options:
-    """Takes what was left open from the first run folder among the agents."""
-    from agents.ppo import AGENT_FILE, read_agent
+    """Takes what was left open from the first trained agent."""
+    from agents.ppo import read_agent
+    from agents.registry import trained_folder
 
-    folder = next((name for name in options.agents if Path(name, AGENT_FILE).is_file()), None)
+    folder = next(filter(None, map(trained_folder, options.agents)), None)
     trained: dict[str, Any] = {}
     if folder is not None:
         description = read_agent(folder)

@@ -15,6 +15,8 @@ from agents.fixed import CenterOutAgent, CheckerboardAgent, RandomAgent, RasterA
 from agents.oracle import OracleAgent
 from agents.ppo import AGENT_FILE, PpoAgent
 
+_SHIPPED = Path(__file__).parent / "pretrained" / PpoAgent.name
+
 _AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
     for agent in (
@@ -30,8 +32,18 @@ _AGENTS: dict[str, type[Agent]] = {
 
 
 def list_agents() -> list[str]:
-    """Names that need no file."""
+    """Names of the agents that were not trained, and so are not bound to one encoder."""
     return list(_AGENTS)
+
+
+def trained_folder(name: str | os.PathLike[str]) -> Path | None:
+    """Where a trained agent is: the shipped one for "ppo", otherwise a run folder.
+
+    Returns:
+        A folder with `agent.json`; None where `name` is no trained agent.
+    """
+    folder = _SHIPPED if str(name) == PpoAgent.name else Path(name)
+    return folder if (folder / AGENT_FILE).is_file() else None
 
 
 def agent_class(name: str | os.PathLike[str]) -> type[Agent]:
@@ -42,15 +54,11 @@ def agent_class(name: str | os.PathLike[str]) -> type[Agent]:
     """
     if str(name) in _AGENTS:
         return _AGENTS[str(name)]
-    if Path(name, AGENT_FILE).is_file():
+    if trained_folder(name) is not None:
         return PpoAgent
-    if str(name) == PpoAgent.name:
-        raise ValueError(
-            "agent 'ppo' is a trained one: give the run folder that train_agent.py made"
-        )
     raise ValueError(
-        f"no agent {str(name)!r}: expected one of {', '.join(_AGENTS)}, or a run folder with "
-        f"{AGENT_FILE}"
+        f"no agent {str(name)!r}: expected one of {', '.join(_AGENTS)}, {PpoAgent.name}, or a run "
+        f"folder with {AGENT_FILE}"
     )
 
 
@@ -60,19 +68,18 @@ def make_agent(
     """Makes an agent for an environment.
 
     Args:
-        name: One of `list_agents()`, the run folder of a trained agent, or "ppo" with `folder=`.
+        name: One of `list_agents()`, the run folder of a trained agent, or "ppo": the agent of
+            `folder=`, without which it is the shipped one (for `tore-nano`, see
+            `agents/pretrained/ppo/README.md`).
         env: The environment it will act in.
         **kwargs: Arguments of the agent, e.g. `seed`.
 
     Raises:
         ValueError: An unknown name, or an environment that lacks what the agent looks at.
     """
-    if str(name) == PpoAgent.name and "folder" in kwargs:
-        return PpoAgent(env, **kwargs)
-    kind = agent_class(name)
-    if issubclass(kind, PpoAgent):
-        return kind(env, folder=name, **kwargs)
-    return kind(env, **kwargs)
+    if (folder := trained_folder(name)) is not None:
+        return PpoAgent(env, **{"folder": folder, **kwargs})
+    return agent_class(name)(env, **kwargs)
 
 
 def required_observables(names: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

@@ -67,8 +67,8 @@ def test_images_are_stored_byte_for_byte(tree: Path, tmp_path: Path) -> None:
         assert dict(file.attrs).keys() == {
             "format_version", "layout", "source", "class_names", "image_size", "seamless"
         }  # fmt: skip
-        assert file.attrs["source"] == "imagefolder"
-        assert file.attrs["class_names"].tolist() == ["cat", "dog"]
+        assert file.attrs["source"] == b"imagefolder"
+        assert file.attrs["class_names"].tolist() == [b"cat", b"dog"]
         assert file.attrs["image_size"].tolist() == [24, 32]
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "tree"]
 
@@ -110,7 +110,7 @@ def test_images_are_stored_at_the_size_asked_for(tmp_path: Path, image_format: s
         assert np.abs(corners - quadrants()[[8, 8, 24, 24], [16, 48, 16, 48]]).max() < 12
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["image_size"].tolist() == [16, 32]
-        assert file.attrs["source"] == "sun360"
+        assert file.attrs["source"] == b"sun360"
         assert file.attrs["seamless"]
 
 

@@ -1,6 +1,6 @@
 """Scenes in one HDF5 file.
 
-Schema, version 1. Attributes of the file:
+Schema, version 1. Attributes of the file (strings of fixed or variable length, in UTF-8):
 
 ========================  ==========================================================================
 ``format_version``        integer, 1
@@ -46,6 +46,7 @@ import numpy as np
 
 from ave_env.scenes.encoded import EncodedScenes
 from ave_env.scenes.errors import SceneError, enumerate_some
+from ave_env.scenes.global_heap import VariableLengthData, is_plain
 from ave_env.scenes.splits import SPLITS, SplitChoice, choose_split
 
 FORMAT_VERSION = 1
@@ -109,20 +110,26 @@ def read_header(path: str) -> Header:
                 f"format version {version} is newer than {FORMAT_VERSION}, the newest this release "
                 "reads; upgrade active-visual-exploration",
             )
-        layout = attributes.get("layout", LAYOUT)
+        layout = _text(attributes.get("layout", LAYOUT))
         if layout != LAYOUT:
             raise SceneError(path, f"unknown layout {layout!r}; expected {LAYOUT!r}")
         splits = tuple(split for split in SPLITS if split in file)
         if not splits:
             raise SceneError(path, f"expected groups of {', '.join(SPLITS)}, found {found}")
         height, width = (int(side) for side in attributes.get("image_size", (0, 0)))
+        source = _text(attributes.get("source", "imagefolder"))
         return Header(
-            source=str(attributes.get("source", "imagefolder")),
-            class_names=tuple(str(name) for name in attributes["class_names"]),
+            source=source,
+            class_names=tuple(_text(name) for name in attributes["class_names"]),
             image_size=(height, width),
-            seamless=bool(attributes.get("seamless", attributes.get("source") == "sun360")),
+            seamless=bool(attributes.get("seamless", source == "sun360")),
             splits=splits,
         )
+
+
+def _text(value: Any) -> str:
+    """A string attribute, which h5py returns as text or, of fixed length, as bytes."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
 class Hdf5Scenes(EncodedScenes):
@@ -169,7 +176,7 @@ class Hdf5Scenes(EncodedScenes):
             group = file[self.choice.stored]
             columns = read_columns(self.path, group, len(header.class_names))
             # Names take seconds in large files, and matter only to hold images out.
-            names = [] if self.choice.part == "all" else read_names(group)
+            names = [] if self.choice.part == "all" else read_names(self.path, group)
         rows = self.choice.rows(names, columns.labels)
         if not len(rows):
             raise SceneError(self.path, f"too few images in {self.choice} for {split!r}")
@@ -184,7 +191,7 @@ class Hdf5Scenes(EncodedScenes):
         self._extents = None if columns.extents is None else columns.extents[rows]
         self._file: io.FileIO | None = None
         self._handle: h5py.File | None = None
-        self._images: Any = None  # a low-level dataset of the handle
+        self._images: VariableLengthData | h5py.Dataset | None = None  # of the handle
         _OPEN.add(self)
 
     def read(self, index: int) -> bytes:  # noqa: D102
@@ -207,21 +214,20 @@ class Hdf5Scenes(EncodedScenes):
         offset, length = self._extents[index].tolist()
         if offset < 0 or length < 0:
             return None
-        if self._file is None:
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
-        return os.pread(self._file.fileno(), length, offset)
+        return os.pread(self._descriptor(), length, offset)
 
     def _read_dataset(self, index: int) -> bytes:
-        if self._handle is None:
+        if self._images is None:
             self._handle = open_handle(self.path)
-            self._images = self._handle[self.choice.stored]["images"].id
-        # The high-level `dataset[row]` takes twice the time.
-        space = self._images.get_space()
-        space.select_hyperslab((int(self._rows[index]),), (1,))
-        box = np.empty(1, BYTES)
-        self._images.read(h5py.h5s.create_simple((1,)), space, box)
-        data: bytes = box[0].tobytes()
-        return data
+            dataset = self._handle[self.choice.stored]["images"]
+            plain = is_plain(dataset)
+            self._images = VariableLengthData(dataset, self._descriptor()) if plain else dataset
+        return bytes(self._images[int(self._rows[index])])
+
+    def _descriptor(self) -> int:
+        if self._file is None:
+            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
+        return self._file.fileno()
 
     def _is_sound(self, index: int, data: bytes) -> bool:
         return self._checksums is None or zlib.crc32(data) == self._checksums[index]
@@ -305,8 +311,11 @@ def read_columns(path: str, group: Any, num_classes: int) -> Columns:
     return Columns(labels, optional["crc32"], optional["extents"])
 
 
-def read_names(group: Any) -> list[str]:
+def read_names(path: str, group: Any) -> list[str]:
     """Returns where the images of a split came from, or their numbers if that is not known."""
     if "names" not in group:
         return [str(row) for row in range(len(group["labels"]))]
-    return [name.decode("utf-8", "surrogateescape") for name in group["names"][()]]
+    names = group["names"]
+    with open(path, "rb", buffering=0) as file:
+        stored = VariableLengthData(names, file.fileno()) if is_plain(names) else names[()]
+        return [name.decode("utf-8", "surrogateescape") for name in stored]

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from ave_env.scenes.errors import SceneError
+from ave_env.scenes.global_heap import VariableLengthData
 from ave_env.scenes.hdf5 import (
     BYTES,
     FORMAT_VERSION,
@@ -25,8 +26,6 @@ from ave_env.scenes.hdf5 import (
 )
 
 _BATCH = 256  # images moved between Python and HDF5 at once
-# What HDF5 stores in place of variable-length data: the "global heap" of a few kB that holds them.
-_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,13 @@ def write(path: str, header: Header, splits: dict[str, Contents]) -> None:
     # From "v108" on, attributes may be larger than 64 kB, as many class names need.
     with _Disk(path, "w+") as disk, h5py.File(disk, "w", libver=("v108", "latest")) as file:
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["layout"] = LAYOUT
-        file.attrs["source"] = header.source
-        file.attrs.create("class_names", header.class_names, dtype=h5py.string_dtype())
+        # Of fixed length, and so outside the heaps that HDF5 reads without checking them.
+        file.attrs["layout"] = np.bytes_(LAYOUT)
+        file.attrs["source"] = np.bytes_(header.source)
+        encoded = [name.encode("utf-8", "surrogateescape") for name in header.class_names]
+        longest = max(map(len, encoded), default=1)
+        utf8 = h5py.string_dtype("utf-8", longest)
+        file.attrs.create("class_names", np.array(encoded, utf8), dtype=utf8)
         file.attrs["image_size"] = np.array(header.image_size, np.int64)
         file.attrs["seamless"] = header.seamless
         for name, contents in splits.items():
@@ -117,29 +120,9 @@ def _write_split(group: Any, contents: Contents, disk: _Disk) -> None:
         dataset.id.write(h5py.h5s.create_simple((len(batch),)), space, memory)
         group.file.flush()
         disk.raise_failure()
-        extents += _find(batch, disk.fileno(), dataset.id.get_offset(), start)
+        stored = VariableLengthData(dataset, disk.fileno())
+        extents += stored.extents(start, start + len(batch))
     group["extents"] = np.array(extents, np.int64)
-
-
-def _find(
-    images: list[bytes], descriptor: int, references: int, start: int
-) -> list[tuple[int, int]]:
-    """Returns offset and length of images that were just written; offset -1 if not found.
-
-    Args:
-        images: The images.
-        descriptor: The file.
-        references: Where the dataset is in the file.
-        start: Row of the first image in the dataset.
-    """
-    size = _REFERENCE.itemsize
-    table = os.pread(descriptor, size * len(images), references + size * start)
-    extents = []
-    for image, heap in zip(images, np.frombuffer(table, _REFERENCE)["heap"].tolist(), strict=True):
-        heap_size = int.from_bytes(os.pread(descriptor, 8, heap + 8), "little")
-        within = os.pread(descriptor, heap_size, heap).find(image)
-        extents.append((heap + within if within >= 0 else -1, len(image)))
-    return extents
 
 
 def verify(path: str, header: Header, splits: dict[str, Contents]) -> None:
@@ -158,7 +141,7 @@ def verify(path: str, header: Header, splits: dict[str, Contents]) -> None:
     with open_file(path) as file:
         for name, contents in splits.items():
             columns = read_columns(path, file[name], len(header.class_names))
-            if read_names(file[name]) != contents.names:
+            if read_names(path, file[name]) != contents.names:
                 raise SceneError(path, f"names of {name!r} differ from those written")
             if columns.labels.tolist() != contents.labels.tolist():
                 raise SceneError(path, f"labels of {name!r} differ from those written")
