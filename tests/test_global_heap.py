@@ -63,8 +63,8 @@ def test_what_only_hdf5_can_follow_is_left_to_it(scratch, storage) -> None:
     ("position", "patch", "message"),
     [
         (0, b"GONE", "no heap"),
-        (8, (2**60).to_bytes(8, "little"), "a heap of 1152921504606846976 bytes"),
-        (8, bytes(8), "a heap of 0 bytes"),
+        (8, (2**60).to_bytes(8, "little"), "1152921504606846976 bytes at byte"),
+        (8, bytes(8), "no heap"),
         (16, bytes(64), None),  # index 0: free space, over which HDF5 would loop
         (24, (2**40).to_bytes(8, "little"), "object 1 leaves the heap"),
     ],

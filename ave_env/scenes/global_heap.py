@@ -51,17 +51,17 @@ class VariableLengthData:
             ValueError: The file is damaged there.
         """
         width = _REFERENCE.itemsize
-        table = os.pread(self._descriptor, width * (last - first), self._start + width * first)
-        if len(table) != width * (last - first):
-            raise ValueError("the file ends within its table of references")
-        known: tuple[int, dict[int, tuple[int, int]]] = (-1, {})  # neighbours share a heap
+        start = self._start + width * first
+        table = read_at(self._descriptor, start, width * (last - first))
+        objects: dict[int, tuple[int, int]] = {}
+        last_heap = -1  # neighbours share one
         for length, heap, index in np.frombuffer(table, _REFERENCE).tolist():
             if not length:
                 yield 0, 0
                 continue
-            if known[0] != heap:
-                known = heap, read_heap(self._descriptor, heap)
-            offset, size = known[1].get(index, (0, -1))
+            if heap != last_heap:
+                objects, last_heap = read_heap(self._descriptor, heap), heap
+            offset, size = objects.get(index, (0, -1))
             if length > size:
                 raise ValueError(f"damaged: no {length} bytes in object {index} of heap {heap}")
             yield offset, length
@@ -71,11 +71,23 @@ class VariableLengthData:
 
     def __getitem__(self, element: int) -> bytes:
         ((offset, length),) = self.extents(element, element + 1)
-        return os.pread(self._descriptor, length, offset)
+        return read_at(self._descriptor, offset, length)
 
     def __iter__(self) -> Iterator[bytes]:
         for offset, length in self.extents(0, len(self)):
-            yield os.pread(self._descriptor, length, offset)
+            yield read_at(self._descriptor, offset, length)
+
+
+def read_at(descriptor: int, offset: int, length: int) -> bytes:
+    """Bytes of a file.
+
+    Raises:
+        ValueError: The file does not have them.
+    """
+    size = os.fstat(descriptor).st_size
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ValueError(f"damaged: {length} bytes at byte {offset} of a file of {size} bytes")
+    return os.pread(descriptor, length, offset)
 
 
 def is_plain(dataset: h5py.Dataset) -> bool:
@@ -100,14 +112,10 @@ def read_heap(descriptor: int, address: int) -> dict[int, tuple[int, int]]:
     Raises:
         ValueError: There is no sound heap.
     """
-    room = os.fstat(descriptor).st_size - address
-    header = os.pread(descriptor, _HEADER.size, address) if room > 0 else b""
-    if len(header) != _HEADER.size or not header.startswith(_SIGNATURE):
+    signature, size = _HEADER.unpack(read_at(descriptor, address, _HEADER.size))
+    if signature != _SIGNATURE or size < _HEADER.size:
         raise ValueError(f"damaged: no heap at byte {address}")
-    _, size = _HEADER.unpack(header)
-    if not _HEADER.size <= size <= room:
-        raise ValueError(f"damaged: a heap of {size} bytes at byte {address}")
-    content = os.pread(descriptor, size, address)
+    content = read_at(descriptor, address, size)
     objects: dict[int, tuple[int, int]] = {}
     position = _HEADER.size
     while position + _OBJECT.size <= len(content):

@@ -46,7 +46,7 @@ import numpy as np
 
 from ave_env.scenes.encoded import EncodedScenes
 from ave_env.scenes.errors import SceneError, enumerate_some
-from ave_env.scenes.global_heap import VariableLengthData, is_plain
+from ave_env.scenes.global_heap import VariableLengthData, is_plain, read_at
 from ave_env.scenes.splits import SPLITS, SplitChoice, choose_split
 
 FORMAT_VERSION = 1
@@ -212,9 +212,10 @@ class Hdf5Scenes(EncodedScenes):
         if self._extents is None or self._checksums is None:
             return None
         offset, length = self._extents[index].tolist()
-        if offset < 0 or length < 0:
+        try:
+            return read_at(self._descriptor(), offset, length)
+        except ValueError:  # not known, or no longer true
             return None
-        return os.pread(self._descriptor(), length, offset)
 
     def _read_dataset(self, index: int) -> bytes:
         if self._images is None:
