@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from agents import run_folder
+from agents.command_line import one_line_errors
 from agents.evaluation_config import EvaluationConfig
 
 
@@ -108,12 +108,8 @@ def main() -> None:
         options = dataclasses.replace(
             options, scenes=min(options.scenes or 16, 16), episodes=min(options.episodes, 1)
         )
-    from gymnasium.error import Error as GymnasiumError
-
-    try:
+    with one_line_errors("eval_agent.py"):
         compare(complete(options))
-    except (ValueError, TypeError, OSError, GymnasiumError) as error:
-        sys.exit(f"eval_agent.py: error: {error}")
 
 
 def compare(options: Options) -> Path:

@@ -7,7 +7,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import signal
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +15,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from agents import run_folder
+from agents.command_line import interrupt_when_terminated, one_line_errors
 from agents.evaluation_config import EvaluationConfig
 from agents.ppo_config import PpoConfig
 from agents.training_defaults import environment_defaults, read_yaml, with_values
+from encoders.ranges import check_ranges
 from encoders.training_config import TrainingConfig
 
 
@@ -102,6 +104,11 @@ class Options:
         epochs=2, learning_rate=2e-4, curriculum=0.0, num_workers=0
     )
 
+    def __post_init__(self) -> None:
+        lowest = dict.fromkeys(("total_timesteps", "n_envs", "eval_freq", "eval_scenes"), 1)
+        lowest |= {"seed": 0, "episodes": 0}
+        check_ranges(self, {name: (least, math.inf) for name, least in lowest.items()})
+
 
 _ENVIRONMENT = (
     "data_root",
@@ -147,26 +154,17 @@ _CHANGEABLE = {
 
 def main() -> None:
     """Parses the command line, trains and compares."""
-    try:
+    with one_line_errors("train_agent.py"):
         defaults = _defaults(sys.argv[1:])
-    except ValueError as error:
-        sys.exit(f"train_agent.py: error: {error}")
     options = tyro.cli(Options, default=defaults)
     if options.smoke and options.resume is None:
         tiny = dataclasses.replace(options.finetuning, **_SMOKE_FINETUNING)
         options = dataclasses.replace(options, **_SMOKE, finetuning=tiny)
-    from gymnasium.error import Error as GymnasiumError
-
-    # Schedulers of clusters end a run so; it saves as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    interrupt_when_terminated()
+    with one_line_errors("train_agent.py"):
         if options.resume is not None:
             _check_resumed(options, defaults)
         train(options)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError, GymnasiumError) as error:
-        sys.exit(f"train_agent.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("train_agent.py: interrupted")
 
 
 def train(options: Options) -> None:
@@ -184,8 +182,12 @@ def train(options: Options) -> None:
         run_folder.write_json(folder / run_folder.RUN_FILE, record)
     print(f"run folder: {folder}", flush=True)
     settings = {name: getattr(options, name) for name in _ENVIRONMENT}
-    with _tracking(options, folder):
-        finished = _learn(options, folder, settings)
+    try:
+        with _tracking(options, folder):
+            finished = _learn(options, folder, settings)
+    except BaseException:
+        run_folder.discard_unused(folder)
+        raise
     if not finished:
         print(f"interrupted and saved; continue with: python train_agent.py --resume {folder}")
         return

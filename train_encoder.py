@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
 from agents import run_folder
+from agents.command_line import interrupt_when_terminated, one_line_errors
 from encoders.training_config import EncoderShape, TrainingConfig
 
 
@@ -72,12 +72,11 @@ def main() -> None:
             shape=dataclasses.replace(_SMOKE_SHAPE, patch_size=options.shape.patch_size),
             training=dataclasses.replace(options.training, **_SMOKE_TRAINING),
         )
-    if options.resume is not None:
-        options = _saved_options(options.resume)
-    try:
+    interrupt_when_terminated()
+    with one_line_errors("train_encoder.py"):
+        if options.resume is not None:
+            options = _saved_options(options.resume)
         train(options)
-    except (ValueError, OSError) as error:
-        sys.exit(f"train_encoder.py: error: {error}")
 
 
 def train(options: Options) -> None:
@@ -131,7 +130,7 @@ def train(options: Options) -> None:
 def _saved_options(folder: Path) -> Options:
     path = folder / run_folder.RUN_FILE
     if not path.is_file():
-        sys.exit(f"train_encoder.py: error: {folder}: no {run_folder.RUN_FILE}, not a run folder")
+        raise ValueError(f"{folder}: no {run_folder.RUN_FILE}, not a run folder")
     saved = json.loads(path.read_text("utf-8"))["configuration"]
     shape = EncoderShape(**saved.pop("shape"))
     training = TrainingConfig(**saved.pop("training"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+from encoders.ranges import check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +32,8 @@ class EvaluationConfig:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name, lowest in (("num_scenes", 1), ("num_envs", 1), ("episodes", 0), ("resamples", 1)):
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ValueError(f"{name}={value}; expected at least {lowest}")
+        lowest = {"num_scenes": 1, "num_envs": 1, "episodes": 0, "resamples": 1}
+        check_ranges(self, {name: (least, math.inf) for name, least in lowest.items()})
         if self.stop_confidence is not None and not 0 < self.stop_confidence <= 1:
             raise ValueError(
                 f"stop_confidence={self.stop_confidence}; expected more than 0 and at most 1"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+from encoders.ranges import check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +23,9 @@ class PpoConfig:
         vf_coef: Weight of the value loss.
         max_grad_norm: Largest gradient norm.
         policy_width: Hidden channels of the policy network.
+
+    Raises:
+        ValueError: A number out of range.
     """
 
     learning_rate: float = 2.5e-3
@@ -32,3 +38,21 @@ class PpoConfig:
     vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     policy_width: int = 64
+
+    def __post_init__(self) -> None:
+        positive, any_share, not_negative = (1, math.inf), (0, 1), (0, math.inf)
+        check_ranges(
+            self,
+            {
+                "learning_rate": not_negative,
+                "batch_size": (2, math.inf),  # advantages are normalised within a batch
+                "n_epochs": positive,
+                "gamma": any_share,
+                "gae_lambda": any_share,
+                "clip_range": not_negative,
+                "ent_coef": not_negative,
+                "vf_coef": not_negative,
+                "max_grad_norm": not_negative,
+                "policy_width": positive,
+            },
+        )

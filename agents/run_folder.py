@@ -45,6 +45,13 @@ def create_run_folder(root: str | os.PathLike[str], name: str) -> Path:
             return folder
 
 
+def discard_unused(folder: Path) -> None:
+    """Removes a run folder that holds nothing but its record: a run that never began."""
+    if [entry.name for entry in folder.iterdir()] == [RUN_FILE]:
+        (folder / RUN_FILE).unlink()
+        folder.rmdir()
+
+
 def describe_run(configuration: Any, **extra: Any) -> dict[str, Any]:
     """The record of a run: configuration, command, versions, commit, machine and date.
 

@@ -86,6 +86,9 @@ class EncoderTrainer:
         glimpses: Which patches are seen; None = random windows.
         device: "auto", "cpu" or "cuda".
         tensorboard_folder: Where events go; None = the run folder.
+
+    Raises:
+        ValueError: Glimpses that are larger than the images.
     """
 
     def __init__(
@@ -99,6 +102,12 @@ class EncoderTrainer:
         device: str = "auto",
         tensorboard_folder: Path | None = None,
     ) -> None:
+        if config.glimpse_size > min(encoder.grid):
+            rows, columns = encoder.grid
+            raise ValueError(
+                f"glimpse_size={config.glimpse_size} (patches per side) does not fit the "
+                f"{rows}x{columns} patches of an image"
+            )
         self.config = config
         self.folder = folder
         self.train_images = train

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from encoders.config import DecoderConfig, EncoderConfig
+from encoders.ranges import check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,9 @@ class TrainingConfig:
         num_workers: Processes that load images.
         validation_size: Scenes of the validation split to score after each epoch.
         progress: Show a progress bar.
+
+    Raises:
+        ValueError: A number out of range.
     """
 
     epochs: int = 14
@@ -54,6 +59,31 @@ class TrainingConfig:
     validation_size: int = 512
     progress: bool = True
 
+    def __post_init__(self) -> None:
+        positive, any_share = (1, math.inf), (0, 1)
+        check_ranges(
+            self,
+            {
+                "epochs": positive,
+                "epoch_size": positive,
+                "batch_size": positive,
+                "learning_rate": (0, math.inf),
+                "weight_decay": (0, math.inf),
+                "warmup": any_share,
+                "reconstruction_weight": (0, math.inf),
+                "label_smoothing": any_share,
+                "split_block": (0, math.inf),
+                "glimpse_size": positive,
+                "max_glimpses": positive,
+                "full_view_probability": any_share,
+                "blind_probability": any_share,
+                "curriculum": any_share,
+                "seed": (0, math.inf),
+                "num_workers": (0, math.inf),
+                "validation_size": positive,
+            },
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderShape:
@@ -67,6 +97,9 @@ class EncoderShape:
         decoder_width: Channels of a decoder token; 0 for no decoder.
         decoder_depth: Decoder blocks.
         decoder_num_heads: Attention heads of the decoder.
+
+    Raises:
+        ValueError: A number out of range, or channels that heads cannot share.
     """
 
     patch_size: int = 16
@@ -76,6 +109,17 @@ class EncoderShape:
     decoder_width: int = 64
     decoder_depth: int = 1
     decoder_num_heads: int = 4
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in dataclasses.fields(self)]
+        limits = dict.fromkeys(names, (1, math.inf)) | {"decoder_width": (0, math.inf)}
+        check_ranges(self, limits)
+        for width, heads in (("width", "num_heads"), ("decoder_width", "decoder_num_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{width}={getattr(self, width)} cannot be shared by "
+                    f"{heads}={getattr(self, heads)}; expected a multiple"
+                )
 
     def config(
         self, name: str, image_size: tuple[int, int], class_names: tuple[str, ...]

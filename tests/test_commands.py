@@ -103,7 +103,14 @@ def test_an_encoder_trains_on_any_folder_and_resumes(tmp_path, monkeypatch, caps
         (["train_agent.py", "--env", "AVE-Sun-v0"], ["AVE-Sun"]),
         (["train_agent.py", "--resume", "/nowhere"], ["/nowhere", "not a run folder"]),
         (["train_encoder.py", "--env", "CartPole-v1"], ["CartPole-v1", "AVE-Synthetic-v0"]),
+        (["train_agent.py", "--split-block", "9", "--smoke"], ["split_block 9", "[0, 6]"]),
+        (["train_agent.py", "--ppo.gamma", "2"], ["gamma=2.0; expected 0 to 1"]),
+        (["train_agent.py", "--eval-freq", "0"], ["eval_freq=0; expected at least 1"]),
         (["train_encoder.py", "--epoch", "3"], ["--epochs"]),
+        (["train_encoder.py", "--env", "AVE-Sun-v0"], ["train_encoder.py: error:", "AVE-Sun"]),
+        (["train_encoder.py", "--batch-size", "0"], ["batch_size=0; expected at least 1"]),
+        (["train_encoder.py", "--num-heads", "3"], ["width=128", "num_heads=3"]),
+        (["train_encoder.py", "--smoke", "--glimpse-size", "9"], ["glimpse_size=9", "8x16"]),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(arguments, words, tmp_path):
@@ -118,6 +125,7 @@ def test_a_mistake_is_one_line_that_names_it(arguments, words, tmp_path):
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stdout + done.stderr
+    assert not list(tmp_path.glob("runs/*/run.json"))  # what never began leaves no run behind
 
 
 def test_help_does_not_wait_for_torch():
