@@ -54,6 +54,7 @@ class PpoAgent(Agent):
         base: Any = env.unwrapped
         description = read_agent(folder)
         check_encoder(description, base.observer, str(folder))
+        check_sensor(description, base.sensor, str(folder))
         space = getattr(base, "single_observation_space", None) or base.observation_space
         actions = getattr(base, "single_action_space", None) or base.action_space
         with torch.random.fork_rng(devices=[]):  # an agent may be made in the middle of training
@@ -301,5 +302,19 @@ def check_encoder(description: dict[str, Any], observer: Any, source: str) -> No
     if observer.split_block != description["split_block"]:
         raise ValueError(
             f"{source}: trained with split_block={description['split_block']}, the environment "
-            f"has {observer.split_block}"
+            f"has split_block={observer.split_block}"
         )
+
+
+def check_sensor(description: dict[str, Any], sensor: Any, source: str) -> None:
+    """Refuses a sensor whose windows are not those an agent was trained to choose from.
+
+    Raises:
+        ValueError: Windows of another size, or that go on at the left edge where they did not.
+    """
+    for name in ("glimpse_size", "wrap_azimuth"):
+        trained, given = description["policy"][name], getattr(sensor, name)
+        if trained != given:
+            raise ValueError(
+                f"{source}: trained with {name}={trained}, the environment has {name}={given}"
+            )

@@ -21,6 +21,9 @@ POLICY_KEYS = (*SPATIAL_KEYS, *GLOBAL_KEYS)
 
 _INVALID = -1e9
 
+# What `BeliefFeatures` hands to `WindowScores`: hidden cells, and where the agent has looked.
+Features = tuple[Tensor, Tensor]
+
 
 @dataclasses.dataclass(frozen=True)
 class WindowPolicyConfig:
@@ -45,7 +48,7 @@ class BeliefFeatures(BaseFeaturesExtractor):
         width: Channels per cell.
 
     Returns (of `forward`):
-        Hidden cells and the visited map, `[B, width + 1, grid_h, grid_w]`.
+        Hidden cells `[B, grid_h, grid_w, width]` and the visited map `[B, grid_h, grid_w]`.
     """
 
     def __init__(self, observation_space: gym.spaces.Dict, width: int) -> None:
@@ -60,10 +63,10 @@ class BeliefFeatures(BaseFeaturesExtractor):
         self.place = nn.Parameter(torch.zeros(rows, columns, width))
         self.overall = nn.Linear(total, width)
 
-    def forward(self, observation: dict[str, Tensor]) -> Tensor:
+    def forward(self, observation: dict[str, Tensor]) -> Features:
         """Joins cells and overall belief."""
-        visited = observation["visited"][..., None]
-        cells = torch.cat([self.normalise(observation["cells"]), visited], dim=-1)
+        visited = observation["visited"]
+        cells = torch.cat([self.normalise(observation["cells"]), visited[..., None]], dim=-1)
         overall = torch.cat(
             [
                 observation["latent"],
@@ -73,7 +76,7 @@ class BeliefFeatures(BaseFeaturesExtractor):
             dim=-1,
         )
         hidden = self.cells(cells) + self.place + self.overall(overall)[:, None, None]
-        return torch.cat([F.gelu(hidden), visited], dim=-1).permute(0, 3, 1, 2)
+        return F.gelu(hidden), visited
 
 
 class WindowScores(nn.Module):
@@ -94,35 +97,41 @@ class WindowScores(nn.Module):
         self.latent_dim_pi = (grid[0] - size + 1) * columns
         self.latent_dim_vf = width
         self.windows = nn.Conv2d(width, width, size)
-        self.score = nn.Conv2d(width, 1, 1)
+        self.score = nn.Linear(width, 1)
         self.summary = nn.Linear(width, width)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """Logits `[B, windows]` and the critic's features `[B, width]`."""
-        hidden, useful = self._windows(features)
-        return self._logits(hidden, useful), self._summary(hidden)
+        hidden = self._windows(features)
+        return self._logits(hidden, features), self._summary(hidden)
 
-    def forward_actor(self, features: Tensor) -> Tensor:
+    def forward_actor(self, features: Features) -> Tensor:
         """Logits `[B, windows]`."""
-        return self._logits(*self._windows(features))
+        return self._logits(self._windows(features), features)
 
-    def forward_critic(self, features: Tensor) -> Tensor:
+    def forward_critic(self, features: Features) -> Tensor:
         """Critic's features `[B, width]`."""
-        return self._summary(self._windows(features)[0])
+        return self._summary(self._windows(features))
 
-    def _windows(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        size = self.config.glimpse_size
-        if self.config.wrap_azimuth:
-            features = torch.cat([features, features[..., : size - 1]], dim=-1)
-        visited = features[:, -1:]
-        useful = F.avg_pool2d(visited, size, stride=1) < 1
-        return F.gelu(self.windows(features[:, :-1])), useful
+    def _windows(self, features: Features) -> Tensor:
+        """Hidden windows `[B, rows, columns, width]`."""
+        cells = self._go_round(features[0])
+        # Channels stay last in memory: one tensor in another order makes gradients twice as slow.
+        return F.gelu(self.windows(cells.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
-    def _logits(self, hidden: Tensor, useful: Tensor) -> Tensor:
-        return self.score(hidden).masked_fill(~useful, _INVALID).flatten(1)
+    def _logits(self, hidden: Tensor, features: Features) -> Tensor:
+        visited = self._go_round(features[1])
+        useful = F.avg_pool2d(visited[:, None], self.config.glimpse_size, stride=1)[:, 0] < 1
+        return self.score(hidden)[..., 0].masked_fill(~useful, _INVALID).flatten(1)
 
     def _summary(self, hidden: Tensor) -> Tensor:
-        return F.gelu(self.summary(hidden.mean(dim=(2, 3))))
+        return F.gelu(self.summary(hidden.mean(dim=(1, 2))))
+
+    def _go_round(self, cells: Tensor) -> Tensor:
+        """Puts the first columns behind the last where windows wrap."""
+        if not self.config.wrap_azimuth:
+            return cells
+        return torch.cat([cells, cells[:, :, : self.config.glimpse_size - 1]], dim=2)
 
 
 class WindowPolicy(ActorCriticPolicy):

@@ -158,5 +158,5 @@ def test_what_an_agent_needs_is_asked_for_by_name():
     assert required_observables(["random", "ame", "oracle"]) == ("entropy", "logits")
     with pytest.raises(ValueError, match="no agent 'rasta': expected one of random"):
         make_agent("rasta", env)
-    with pytest.raises(ValueError, match="give the run folder"):
+    with pytest.raises(ValueError, match=r"'ppo' needs \['cells', 'latent'\]"):
         make_agent("ppo", env)

@@ -157,7 +157,9 @@ def test_an_agent_refuses_beliefs_it_was_not_trained_on(tmp_path):
         other.backbone.vit.cls_token += 1
     with pytest.raises(ValueError, match=r"trained with encoder 'tiny' \(weights"):
         PpoAgent(training_env(encoder=other), tmp_path)
-    with pytest.raises(ValueError, match="trained with split_block=2, the environment has 1"):
+    with pytest.raises(
+        ValueError, match="trained with split_block=2, the environment has split_block=1"
+    ):
         PpoAgent(training_env(split_block=1), tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no agent\.json"):
         PpoAgent(env, tmp_path / "elsewhere")
