@@ -86,6 +86,8 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 
 def training_command(source: Path) -> str:
     """The command behind a run folder; nothing for an agent that does not learn."""
+    if str(source) == "ppo":
+        return "see agents/pretrained/ppo/README.md"
     try:
         record = json.loads((source / "run.json").read_text())
     except FileNotFoundError:
