@@ -186,7 +186,8 @@ def train(options: Options) -> None:
         with _tracking(options, folder):
             finished = _learn(options, folder, settings)
     except BaseException:
-        run_folder.discard_unused(folder)
+        if not resume:
+            run_folder.discard_unused(folder)
         raise
     if not finished:
         print(f"interrupted and saved; continue with: python train_agent.py --resume {folder}")
