@@ -80,6 +80,8 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
             if row["metric"] in METRICS:
                 kept = {name: row[name] for name in (*KEPT, *COSTS)}
                 source = Path(summary["agents"][row["agent"]]["source"])
+                if source.name == run.name:  # trained and evaluated by one command
+                    source = run
                 rows.append({**common, **kept, "trained_by": training_command(source)})
     return rows
 
