@@ -41,7 +41,8 @@ class PpoAgent(Agent):
 
     Raises:
         FileNotFoundError: The folder holds no agent.
-        ValueError: Another encoder, split block or window than in training.
+        ValueError: Another encoder, split block or window than in training, or weights that do not
+            fit the policy.
     """
 
     name = "ppo"
@@ -64,7 +65,11 @@ class PpoAgent(Agent):
                 lambda _: 0.0,
                 WindowPolicyConfig(**description["policy"]),
             )
-        load_model(self.policy, Path(folder) / POLICY_FILE)
+        try:
+            load_model(self.policy, Path(folder) / POLICY_FILE)
+        except RuntimeError as error:  # of another release, whose policy had another shape
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
         self.policy.set_training_mode(False)
         self.flops_per_action = self.policy.flops_per_action
 

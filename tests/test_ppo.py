@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import FilterObservation
+from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import tiny_encoder, tiny_env, tiny_vector_env
@@ -16,7 +17,7 @@ from tiny import tiny_encoder, tiny_env, tiny_vector_env
 from agents import GlimpseVecEnv, make_agent
 from agents.callbacks import CheckpointCallback, ExplorationCallback
 from agents.evaluation import evaluate
-from agents.ppo import OBSERVABLES, PpoAgent, PpoTrainer
+from agents.ppo import OBSERVABLES, POLICY_FILE, PpoAgent, PpoTrainer
 from agents.ppo_config import PpoConfig
 from agents.validation import Validation, ValidationHistory
 from agents.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
@@ -190,6 +191,17 @@ def run(folder, halves: bool) -> PpoTrainer:
     resumed.load_state(folder)
     resumed.learn(total)
     return resumed
+
+
+def test_weights_of_another_shape_are_named(tmp_path):
+    env = training_env()
+    trainer = PpoTrainer(env, CONFIG)
+    trainer.save(tmp_path)
+    weights = load_file(tmp_path / POLICY_FILE)
+    weights["mlp_extractor.score.weight"] = weights["mlp_extractor.score.weight"][..., None, None]
+    save_file(weights, tmp_path / POLICY_FILE)
+    with pytest.raises(ValueError, match=r"does not fit: .*score\.weight"):
+        PpoAgent(env, tmp_path)
 
 
 def test_a_resumed_run_ends_as_one_without_a_stop(tmp_path):
