@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from agents import run_folder
-from agents.command_line import one_line_errors
-from agents.evaluation_config import EvaluationConfig
+from agents.commands import run_folder
+from agents.commands.errors import one_line_errors
+from agents.evaluation.config import EvaluationConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +122,9 @@ def compare(options: Options) -> Path:
         stop_confidence=options.stop_confidence,
         progress=options.progress,
     )
-    from agents.comparison import evaluate_agents
-    from agents.results import write_results
-    from agents.tables import print_comparison
+    from agents.evaluation.comparison import evaluate_agents
+    from agents.reports.files import write_results
+    from agents.reports.tables import print_comparison
 
     options.output.mkdir(parents=True, exist_ok=True)  # should that fail, then before the walk
     assert options.env is not None  # complete()
@@ -145,7 +145,7 @@ def environment(options: Options) -> dict[str, Any]:
 
 def complete(options: Options) -> Options:
     """Takes what was left open from the first trained agent."""
-    from agents.ppo import read_agent
+    from agents.learning.ppo.learner import read_agent
     from agents.registry import trained_folder
 
     folder = next(filter(None, map(trained_folder, options.agents)), None)

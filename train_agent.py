@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from agents import run_folder
-from agents.command_line import interrupt_when_terminated, one_line_errors
-from agents.evaluation_config import EvaluationConfig
-from agents.ppo_config import PpoConfig
-from agents.training_defaults import environment_defaults, read_yaml, with_values
-from encoders.ranges import check_ranges
-from encoders.training_config import TrainingConfig
+from agents.commands import run_folder
+from agents.commands.errors import interrupt_when_terminated, one_line_errors
+from agents.commands.yaml_options import environment_defaults, read_yaml, with_values
+from agents.evaluation.config import EvaluationConfig
+from agents.learning.ppo.config import PpoConfig
+from encoders.support.ranges import check_ranges
+from encoders.training.config import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +170,7 @@ def main() -> None:
 def train(options: Options) -> None:
     """Trains in a run folder, and compares when nobody interrupted."""
     if options.track:
-        from agents.tracking import require_tracking
+        from agents.commands.tracking import require_tracking
 
         require_tracking()
     resume = options.resume is not None
@@ -202,7 +202,7 @@ def train(options: Options) -> None:
 
 def _learn(options: Options, folder: Path, settings: dict[str, Any]) -> bool:
     """Trains the policy or the encoder; False when somebody interrupted."""
-    from agents.training import finetune_encoder, learn_policy
+    from agents.learning.run import finetune_encoder, learn_policy
 
     resume = options.resume is not None
     if options.policy == "ppo":
@@ -235,7 +235,7 @@ def _tracking(options: Options, folder: Path) -> contextlib.AbstractContextManag
     """Weights & Biases where it was asked for."""
     if not options.track:
         return contextlib.nullcontext()
-    from agents.tracking import tracked
+    from agents.commands.tracking import tracked
 
     record = json.loads((folder / run_folder.RUN_FILE).read_text("utf-8"))
     return tracked(folder, record, project=options.wandb_project_name, entity=options.wandb_entity)
@@ -243,9 +243,9 @@ def _tracking(options: Options, folder: Path) -> contextlib.AbstractContextManag
 
 def compare(options: Options, folder: Path, settings: dict[str, Any], agents: list[str]) -> None:
     """Lets all agents explore the test split, writes the results and prints the table."""
-    from agents.comparison import evaluate_agents
-    from agents.results import write_results
-    from agents.tables import print_comparison
+    from agents.evaluation.comparison import evaluate_agents
+    from agents.reports.files import write_results
+    from agents.reports.tables import print_comparison
 
     config = EvaluationConfig(
         num_scenes=options.eval_scenes,

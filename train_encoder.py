@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import tyro
 
-from agents import run_folder
-from agents.command_line import interrupt_when_terminated, one_line_errors
-from encoders.training_config import EncoderShape, TrainingConfig
+from agents.commands import run_folder
+from agents.commands.errors import interrupt_when_terminated, one_line_errors
+from encoders.training.config import EncoderShape, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +83,9 @@ def train(options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
     from ave_env.registration import configuration
     from encoders import build_encoder, create_encoder
-    from encoders.processes import decide_once
-    from encoders.training import EncoderTrainer
-    from encoders.validation import describe
+    from encoders.training.processes import decide_once
+    from encoders.training.trainer import EncoderTrainer
+    from encoders.training.validation import describe
 
     train_set, validation_set = (
         configuration(

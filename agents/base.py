@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from ave_env.sensors import GridSensor
+from ave_env.sensors.grid import GridSensor
 
 Observation = dict[str, np.ndarray]
 

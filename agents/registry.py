@@ -9,11 +9,11 @@ from typing import Any
 
 import gymnasium as gym
 
-from agents.attention_entropy import AttentionEntropyAgent, NormalisedAttentionEntropyAgent
 from agents.base import Agent
-from agents.fixed import CenterOutAgent, CheckerboardAgent, RandomAgent, RasterAgent
-from agents.oracle import OracleAgent
-from agents.ppo import AGENT_FILE, PpoAgent
+from agents.learning.ppo.learner import AGENT_FILE, PpoAgent
+from agents.policies.attention_entropy import AttentionEntropyAgent, NormalisedAttentionEntropyAgent
+from agents.policies.fixed import CenterOutAgent, CheckerboardAgent, RandomAgent, RasterAgent
+from agents.policies.oracle import OracleAgent
 
 _SHIPPED = Path(__file__).parent / "pretrained" / PpoAgent.name
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ave_env.scenes import Scenes, open_scenes
-from ave_env.sensors import GridSensor
-from ave_env.tasks import TASKS
+from ave_env.sensors.grid import GridSensor
+from ave_env.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from encoders import GlimpseEncoder

@@ -13,7 +13,7 @@ from ave_env import info as info_layout
 from ave_env.configuration import Configuration
 from ave_env.resets import OPTIONS, check_names
 from ave_env.scenes import Scenes
-from ave_env.sensors import Sensor
+from ave_env.sensors.base import Sensor
 from ave_env.vector import ActiveExplorationVectorEnv, Observation
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ave_env.sensors import Sensor
+from ave_env.sensors.base import Sensor
 
 # Parts of `Episodes.flops`, in the order they are stored.
 FLOP_PARTS = ("extractor", "aggregator", "decoder", "head")

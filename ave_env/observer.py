@@ -18,7 +18,7 @@ from ave_env.configuration import Configuration
 from ave_env.episodes import FLOP_PARTS
 from ave_env.scenes.base import Scenes
 from encoders import GlimpseEncoder, ToreState
-from encoders.precision import autocast, cast_for_inference, resolve_precision
+from encoders.support.precision import autocast, cast_for_inference, resolve_precision
 
 # The parts of a belief as observations call them -> the encoder output they are made from.
 _ENCODER_OUTPUTS = {"reconstruction": "pixels"}

@@ -10,8 +10,9 @@ import numpy as np
 from ave_env.episodes import Episodes
 from ave_env.rendering import Snapshot
 from ave_env.scenes import Scenes
-from ave_env.sensors import Sensor
-from ave_env.tasks import log_softmax, root_mean_squared_error
+from ave_env.sensors.base import Sensor
+from ave_env.tasks.classification import log_softmax
+from ave_env.tasks.reconstruction import root_mean_squared_error
 
 if TYPE_CHECKING:
     from ave_env.observer import Observer

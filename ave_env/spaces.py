@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from gymnasium import spaces
 
-from ave_env.sensors import Sensor
+from ave_env.sensors.base import Sensor
 
 # Finite, because checkers and normalising wrappers refuse infinite bounds; no belief comes near.
 _LARGEST = float(np.finfo(np.float32).max)

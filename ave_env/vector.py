@@ -17,10 +17,12 @@ from ave_env.episodes import FLOP_PARTS, Episodes, Rows
 from ave_env.generators import RowGenerators, parse_seeds
 from ave_env.rendering import Snapshot, draw
 from ave_env.resets import ResetOptions, parse_autoreset_mode
-from ave_env.sensors import Sensor
+from ave_env.sensors.base import Sensor
 from ave_env.snapshots import take_snapshot
 from ave_env.spaces import observation_space
-from ave_env.tasks import TASKS, Task, paste_known
+from ave_env.tasks.base import Task
+from ave_env.tasks.reconstruction import paste_known
+from ave_env.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from ave_env.observer import Observer

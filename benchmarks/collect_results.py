@@ -47,7 +47,7 @@ class Options:
 def main() -> None:
     """Reads the folders and writes the table."""
     options = tyro.cli(Options)
-    from agents.run_folder import write_text
+    from agents.commands.run_folder import write_text
 
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ave_env.scenes.synthetic import SyntheticScenes
+from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 from encoders import GlimpseEncoder, create_encoder
-from encoders.glimpses import random_glimpses
-from encoders.images import patchify
-from encoders.precision import autocast, cast_for_inference, resolve_precision
-from encoders.vit import set_fused_attention
+from encoders.layers.patches import patchify
+from encoders.layers.vit import set_fused_attention
+from encoders.support.precision import autocast, cast_for_inference, resolve_precision
+from encoders.training.glimpses import random_glimpses
 
 NANO, BASE = "tore-nano", "timm/vit_base_patch16_224"
 IMAGE_SIZE = (128, 256)

@@ -74,7 +74,7 @@ def explore(encoder, agent_name: str, options: Options) -> tuple[float, np.ndarr
         windows, then of those of each band.
     """
     from agents import make_agent
-    from agents.attention_entropy import window_means
+    from agents.policies.attention_entropy import window_means
     from agents.registry import required_observables
     from ave_env import ActiveExplorationVectorEnv
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from ave_env import ActiveExplorationVectorEnv
 from ave_env.scenes import Scenes
-from ave_env.scenes.synthetic import SyntheticScenes
+from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 
 IMAGE_SIZE, PATCH_SIZE, GLIMPSE_SIZE, NUM_GLIMPSES = (224, 224), 16, 3, 14
 NUM_IMAGES = 256

@@ -22,9 +22,9 @@ from typing import cast
 import numpy as np
 
 from ave_env.scenes import open_scenes
-from ave_env.scenes.encoded import EncodedScenes
-from ave_env.scenes.hdf5 import Hdf5Scenes
+from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.pack import Storage, pack
+from ave_env.scenes.packed.hdf5 import Hdf5Scenes
 
 
 def forget_pages(paths: set[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ave_env.scenes.synthetic import SyntheticScenes
+from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 
 
 def processor() -> str:

@@ -126,7 +126,7 @@ def nearest_miss(walk: Walk, centers: np.ndarray, width: int, step: int) -> np.n
 def main() -> None:
     """Reads the run and prints the tables."""
     options = tyro.cli(Options)
-    from ave_env.scenes.synthetic import SyntheticScenes
+    from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 
     configuration = json.loads((options.run / "summary.json").read_text())
     keywords = configuration["environment"]["kwargs"]

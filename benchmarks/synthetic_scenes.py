@@ -37,9 +37,9 @@ class Options:
 def main() -> None:
     """Measures, prints and draws."""
     options = tyro.cli(Options)
-    from agents.comparison import evaluate_agents
-    from agents.evaluation_config import EvaluationConfig
-    from ave_env.scenes.synthetic import SyntheticScenes
+    from agents.evaluation.comparison import evaluate_agents
+    from agents.evaluation.config import EvaluationConfig
+    from ave_env.scenes.synthetic.panoramas import SyntheticScenes
     from encoders import create_encoder
 
     scenes = SyntheticScenes("test")
@@ -70,9 +70,9 @@ def full_view_hits(encoder, scenes, count: int, split_block: int):
     import numpy as np
     import torch
 
-    from encoders.glimpses import full_view
-    from encoders.images import patchify
-    from encoders.precision import autocast, resolve_precision
+    from encoders.layers.patches import patchify
+    from encoders.support.precision import autocast, resolve_precision
+    from encoders.training.glimpses import full_view
 
     hits = []
     dtype = resolve_precision("auto", encoder.device)
@@ -89,7 +89,7 @@ def full_view_hits(encoder, scenes, count: int, split_block: int):
 
 def percent(correct) -> str:
     """Mean and bootstrap interval of hits, in percent."""
-    from agents.statistics import bootstrap_interval
+    from agents.evaluation.statistics import bootstrap_interval
 
     interval = bootstrap_interval(correct[:, None].astype(float))
     mean, low, high = (100 * float(x[0]) for x in (interval.mean, interval.low, interval.high))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ave_env import ActiveExplorationEnv
 from ave_env.registration import ENVIRONMENTS, configuration
-from ave_env.scenes.folder import LAYOUTS
+from ave_env.scenes.files.folder import LAYOUTS
 from ave_env.spaces import observation_space
 
 FOLDER = Path(__file__).parent / "environments"

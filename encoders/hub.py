@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import ModelHubMixin, snapshot_download
 
-if TYPE_CHECKING:
-    from encoders.model import GlimpseEncoder
+from encoders.storage import CONFIG_FILE, WEIGHTS_FILE, load_encoder, save_encoder
 
 _DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
@@ -20,14 +19,10 @@ class HubExchange(ModelHubMixin, library_name="active-visual-exploration"):
     """
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        from encoders.checkpoints import save_encoder  # imports the encoder, which imports this
-
-        save_encoder(self, save_directory)  # type: ignore[arg-type]
+        save_encoder(self, save_directory)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> GlimpseEncoder:
-        from encoders.checkpoints import CONFIG_FILE, WEIGHTS_FILE, load_encoder
-
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Any:
         if not Path(model_id).is_dir():
             model_id = snapshot_download(
                 model_id,

@@ -3,8 +3,6 @@
 ``draw`` turns one ``Snapshot`` into one RGB frame; ``save_gif`` turns frames into an animation.
 """
 
-from ave_env.rendering.animation import save_gif
-from ave_env.rendering.figure import draw
-from ave_env.rendering.snapshot import Snapshot
+import lazy_loader
 
-__all__ = ["Snapshot", "draw", "save_gif"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

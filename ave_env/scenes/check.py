@@ -14,11 +14,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ave_env.scenes.errors import SceneError, enumerate_some, printable
-from ave_env.scenes.parallel import positive
+from ave_env.scenes.files.parallel import positive
 
 if TYPE_CHECKING:
-    from ave_env.scenes.encoded import EncodedScenes
-    from ave_env.scenes.folder import Source
+    from ave_env.scenes.files.encoded import EncodedScenes
+    from ave_env.scenes.files.folder import Source
 
 DESCRIPTION = """\
 Decode every image of a data set and report what is broken.
@@ -117,9 +117,9 @@ def _look(
     root: str, source: Source | None, list_file: str | os.PathLike[str] | None
 ) -> tuple[Report, dict[str, Callable[[], EncodedScenes]]]:
     """Finds the stored splits of a data set and how to open each."""
-    from ave_env.scenes.folder import FolderScenes, SceneFolder, recognise_source
-    from ave_env.scenes.hdf5 import Hdf5Scenes, read_header
-    from ave_env.scenes.splits import SplitChoice
+    from ave_env.scenes.files.folder import FolderScenes, SceneFolder, recognise_source
+    from ave_env.scenes.files.splits import SplitChoice
+    from ave_env.scenes.packed.hdf5 import Hdf5Scenes, read_header
 
     size = (1, 1)  # images are decoded as they are
     if os.path.isfile(root):
@@ -149,8 +149,8 @@ def _decode_all(
     scenes: EncodedScenes, split: str, workers: int | None, progress: bool
 ) -> Iterator[tuple[tuple[int, int], bytes] | SceneError]:
     """Yields height and width and a digest of each image, or what is wrong with it."""
-    from ave_env.scenes.decoding import decode
-    from ave_env.scenes.parallel import map_in_threads, progress_bar
+    from ave_env.scenes.files.decoding import decode
+    from ave_env.scenes.files.parallel import map_in_threads, progress_bar
 
     def examine(index: int) -> tuple[tuple[int, int], bytes] | SceneError:
         try:

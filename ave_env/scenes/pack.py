@@ -1,6 +1,7 @@
 """Packs a folder of scenes into one HDF5 file.
 
-``python -m ave_env.scenes.pack SOURCE OUT.h5``. The schema is described in `ave_env.scenes.hdf5`.
+``python -m ave_env.scenes.pack SOURCE OUT.h5``. The schema is described in
+`ave_env.scenes.packed.hdf5`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ave_env.scenes.errors import SceneError, printable
-from ave_env.scenes.parallel import positive
+from ave_env.scenes.files.parallel import positive
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ave_env.scenes.decoding import Fit
-    from ave_env.scenes.folder import Listing, Source
-    from ave_env.scenes.hdf5 import Header
-    from ave_env.scenes.hdf5_writer import Contents
-    from ave_env.scenes.spool import Entry, Spool
+    from ave_env.scenes.files.decoding import Fit
+    from ave_env.scenes.files.folder import Listing, Source
+    from ave_env.scenes.packed.hdf5 import Header
+    from ave_env.scenes.packed.hdf5_writer import Contents
+    from ave_env.scenes.packed.spool import Entry, Spool
 
 DESCRIPTION = """\
 Pack a folder of scenes into one HDF5 file.
@@ -90,10 +91,10 @@ def pack(
         SceneError: The folder cannot be used; images are broken; `out` reads back differently.
         OSError: `out` cannot be written.
     """
-    from ave_env.scenes.folder import SceneFolder, recognise_source
-    from ave_env.scenes.hdf5 import Header
-    from ave_env.scenes.parallel import map_in_threads, progress_bar
-    from ave_env.scenes.spool import Spool
+    from ave_env.scenes.files.folder import SceneFolder, recognise_source
+    from ave_env.scenes.files.parallel import map_in_threads, progress_bar
+    from ave_env.scenes.packed.hdf5 import Header
+    from ave_env.scenes.packed.spool import Spool
 
     storage = storage or Storage()
     out = os.path.abspath(os.path.expanduser(out))
@@ -173,9 +174,9 @@ def _prepare(path: str, storage: Storage, how: Fit) -> tuple[Entry, bytes | None
     """
     import cv2
 
-    from ave_env.scenes.decoding import decode, fit, image_kind
-    from ave_env.scenes.folder import read_file
-    from ave_env.scenes.spool import Entry
+    from ave_env.scenes.files.decoding import decode, fit, image_kind
+    from ave_env.scenes.files.folder import read_file
+    from ave_env.scenes.packed.spool import Entry
 
     try:
         data = read_file(path)
@@ -199,7 +200,7 @@ def _contents(
 ) -> Contents:
     import numpy as np
 
-    from ave_env.scenes.hdf5_writer import Contents
+    from ave_env.scenes.packed.hdf5_writer import Contents
 
     rows = [row for row, path in enumerate(paths) if path in entries]
     if not rows:
@@ -216,7 +217,7 @@ def _contents(
 
 def _read_back(paths: Sequence[str], entries: dict[str, Entry], spool: Spool) -> Iterator[bytes]:
     """Yields images as they are to be stored, from the spool or from where they were."""
-    from ave_env.scenes.folder import read_file
+    from ave_env.scenes.files.folder import read_file
 
     for path in paths:
         entry = entries[path]
@@ -235,7 +236,7 @@ def _require_space(out: str, num_bytes: int, num_images: int) -> None:
 
 def _publish(out: str, header: Header, splits: dict[str, Contents], bar: Any) -> None:
     """Writes a file under another name, reads it back, and gives it its name."""
-    from ave_env.scenes import hdf5_writer
+    from ave_env.scenes.packed import hdf5_writer
 
     stop = threading.Event()
 

@@ -1,0 +1,1 @@
+"""Walking a split, and what came of it."""

@@ -1,0 +1,370 @@
+"""Several agents in the same scenes, each charged for the parts of the belief it looks at."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.evaluation.config import EvaluationConfig
+from agents.evaluation.curves import area_weights
+from agents.evaluation.measures import calibration_error
+from agents.evaluation.statistics import Interval, bootstrap_intervals
+from agents.evaluation.stopping import Stopping, stop_at_confidence
+from agents.evaluation.walk import (
+    EpisodeRecorder,
+    Evaluation,
+    balanced_rows,
+    evaluate,
+)
+from agents.policies.oracle import OracleAgent
+from agents.registry import agent_class, make_agent, required_observables
+from ave_env.configuration import Configuration
+from ave_env.registration import configuration as configuration_of
+from ave_env.rendering import Snapshot
+from ave_env.scenes import Scenes
+from ave_env.scenes.cache import CachedScenes
+from ave_env.vector import ActiveExplorationVectorEnv
+from encoders import GlimpseEncoder, create_encoder
+from encoders.storage import weights_hash
+from encoders.support.precision import resolve_precision
+from encoders.support.subsets import spread_evenly
+
+_CACHE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AgentResult:
+    """What one agent did in all scenes, once per seed.
+
+    Attributes:
+        label: What tables and files call it.
+        source: Its name, or the run folder it came from.
+        seeds: Its seeds; one where it does not use chance.
+        evaluations: One per seed.
+        episodes: A few of the first seed's episodes by scene, one snapshot per t = 0..T.
+        resamples: Bootstrap resamples of its intervals.
+    """
+
+    label: str
+    source: str
+    seeds: tuple[int, ...]
+    evaluations: tuple[Evaluation, ...]
+    episodes: Mapping[int, list[Snapshot]]
+    resamples: int
+
+    @property
+    def privileged(self) -> bool:
+        """Whether it is told the answer, and so bounds the others instead of competing."""
+        return self.evaluations[0].agent == OracleAgent.name
+
+    def values(self, metric: str) -> np.ndarray:
+        """A metric of every scene, averaged over seeds, float64 `[N, T+1]`."""
+        return np.mean([one.metrics()[metric] for one in self.evaluations], axis=0)
+
+    @functools.cached_property
+    def over_scenes(self) -> dict[str, Interval]:
+        """Each metric's mean at t = 0..T and its interval over scenes (averaged over seeds)."""
+        values = {metric: self.values(metric) for metric in self.evaluations[0].metrics()}
+        return bootstrap_intervals(values, self.resamples)
+
+    def over_seeds(self, metric: str) -> np.ndarray | None:
+        """Standard deviation over seeds of the mean over scenes, `[T+1]`; None for one seed."""
+        if len(self.seeds) < 2:
+            return None
+        return np.std([one.metrics()[metric].mean(axis=0) for one in self.evaluations], 0, ddof=1)
+
+    @functools.cached_property
+    def calibration_errors(self) -> np.ndarray | None:
+        """Expected calibration error after t = 0..T glimpses, one row per seed, `[seeds, T+1]`.
+
+        None where there is no confidence. It is a property of all scenes together and not a mean
+        over them, and so has no interval.
+        """
+        errors = []
+        for one in self.evaluations:
+            if one.confidence is None or one.correct is None:
+                return None
+            errors.append(calibration_error(one.confidence, one.correct))
+        return np.stack(errors)
+
+    def stopping(self, confidence: float) -> tuple[Stopping, ...]:
+        """What stopping at a confidence would have done, one per seed."""
+        return tuple(stop_at_confidence(one, confidence) for one in self.evaluations)
+
+    @property
+    def gflops_to_compare(self) -> np.ndarray:
+        """GFLOPs of encoder and policy after t = 0..T; of a privileged agent the encoder's alone.
+
+        The search of an agent that is told the answer is no price that anyone would pay.
+        """
+        return self.gflops() + (0 if self.privileged else self.gflops("policy"))
+
+    def gflops(self, kind: str = "flops") -> np.ndarray:
+        """Billions of multiply-accumulates spent after t = 0..T, mean over scenes and seeds.
+
+        Args:
+            kind: "flops", "flops_without_recycling" or "policy" (choosing, beyond the encoder).
+        """
+        if kind == "policy":
+            return self.evaluations[0].policy_flops_total / 1e9
+        steps = np.mean([getattr(one, kind).mean(axis=0) for one in self.evaluations], axis=0)
+        return steps.cumsum() / 1e9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several agents in the same scenes.
+
+    Attributes:
+        results: One per agent.
+        main_metric: "accuracy" or "rmse"; None where the head is untrained.
+        record: What was run, JSON-able and the same each time it is run.
+        config: How it was run.
+    """
+
+    results: tuple[AgentResult, ...]
+    main_metric: str | None
+    record: Mapping[str, Any]
+    config: EvaluationConfig
+
+    @property
+    def num_glimpses(self) -> int:
+        """T."""
+        return self.results[0].evaluations[0].num_glimpses
+
+    @property
+    def num_scenes(self) -> int:
+        """N."""
+        return self.results[0].evaluations[0].num_scenes
+
+    @property
+    def table_steps(self) -> list[int]:
+        """Numbers of glimpses that tables show: 1, 2, 4, 8, ... and T."""
+        powers = (1 << exponent for exponent in range(self.num_glimpses.bit_length()))
+        return sorted({*powers, self.num_glimpses})
+
+    def ranked(self) -> list[AgentResult]:
+        """Agents without privileges, best final mean of the main metric first.
+
+        Raises:
+            ValueError: There is no metric to rank by.
+        """
+        if self.main_metric is None:
+            raise ValueError("untrained head: there is nothing to rank agents by")
+        honest = [result for result in self.results if not result.privileged]
+        scores = {
+            one.label: np.mean([each.final_score() for each in one.evaluations]) for one in honest
+        }
+        return sorted(honest, key=lambda result: -scores[result.label])
+
+    @functools.cached_property
+    def gflops_budget(self) -> float:
+        """GFLOPs that all agents spend at least: where areas over GFLOPs end."""
+        return min(float(result.gflops_to_compare[-1]) for result in self.results)
+
+    @functools.cached_property
+    def areas(self) -> dict[tuple[str, str], Interval]:
+        """Mean height of the main metric's curve, by label and "glimpses" or "gflops".
+
+        Over glimpses from 0 to T, over GFLOPs from 0 to `gflops_budget`. Empty without a metric.
+        """
+        if self.main_metric is None:
+            return {}
+        areas = {}
+        glimpses = np.arange(self.num_glimpses + 1)
+        for result in self.results:
+            values = result.values(self.main_metric)
+            for over, places, end in (
+                ("glimpses", glimpses, self.num_glimpses),
+                ("gflops", result.gflops_to_compare, self.gflops_budget),
+            ):
+                areas[result.label, over] = values @ area_weights(places, end)
+        return bootstrap_intervals(areas, self.config.resamples)
+
+    @functools.cached_property
+    def differences(self) -> dict[tuple[str, str], Interval]:
+        """Paired bootstrap over scenes: main metric of one label minus another's at t = 0..T.
+
+        Every pair of agents is there once, in the order of `results`; empty without a metric.
+        """
+        metric = self.main_metric
+        if metric is None:
+            return {}
+        values = {result.label: result.values(metric) for result in self.results}
+        pairs = itertools.combinations(values, 2)
+        return bootstrap_intervals(
+            {(first, second): values[first] - values[second] for first, second in pairs},
+            self.config.resamples,
+        )
+
+
+def evaluate_agents(
+    agents: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
+    env_id: str,
+    settings: Mapping[str, Any],
+    config: EvaluationConfig | None = None,
+) -> Comparison:
+    """Lets agents explore the same scenes.
+
+    Every agent gets an environment of its own that computes what this agent looks at and what the
+    task is scored by, and nothing else; encoder and scenes are shared.
+
+    Args:
+        agents: Names or run folders; as a mapping, under the labels that results show.
+        env_id: Environment id.
+        settings: Keyword arguments of the environment but `observe`; None leaves the id's own.
+        config: How they are compared.
+
+    Returns:
+        What `agents.reports.files.write_results` writes and
+        `agents.reports.tables.print_comparison` prints.
+
+    Raises:
+        ValueError: An unknown agent, or one that cannot act in this environment.
+    """
+    config = config or EvaluationConfig()
+    sources = _label(agents)
+    base = configuration_of(env_id, **{"split": "test", **settings})
+    shared = _share_parts(base)
+    _check_stopping(config, shared)
+    assert isinstance(shared.scenes, Scenes)
+    num_scenes = len(spread_evenly(config.num_scenes, len(shared.scenes)))
+    rows = balanced_rows(num_scenes, config.num_envs)
+    for source in sources.values():  # every mistake shows before hours of walking
+        _prepare(source, shared, 1, 0)
+    results = [_explore(label, source, shared, rows, config) for label, source in sources.items()]
+    return Comparison(
+        tuple(results),
+        results[0].evaluations[0].main_metric,
+        _describe(env_id, base, shared, num_scenes, rows),
+        config,
+    )
+
+
+def _explore(
+    label: str, source: str, shared: Configuration, rows: int, config: EvaluationConfig
+) -> AgentResult:
+    evaluations: list[Evaluation] = []
+    episodes: dict[int, list[Snapshot]] = {}
+    for seed in config.seeds:
+        env, agent = _prepare(source, shared, rows, seed)
+        recorder = None
+        if config.episodes and not evaluations:
+            scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
+            chosen = scene_ids[spread_evenly(config.episodes, len(scene_ids))]
+            recorder = EpisodeRecorder(chosen)
+            episodes = recorder.episodes
+        evaluations.append(
+            evaluate(
+                agent, env, num_scenes=config.num_scenes, progress=config.progress, watch=recorder
+            )
+        )
+        if not evaluations[0].uses_chance:  # another seed would do the same
+            break
+    seeds = config.seeds[: len(evaluations)]
+    return AgentResult(label, source, seeds, tuple(evaluations), episodes, config.resamples)
+
+
+def _prepare(
+    source: str, shared: Configuration, rows: int, seed: int
+) -> tuple[ActiveExplorationVectorEnv, Any]:
+    settings = {**vars(shared), "observe": required_observables([source])}
+    env = ActiveExplorationVectorEnv(rows, autoreset_mode="DISABLED", **settings)
+    agent = make_agent(source, env, seed=seed)
+    if agent.name == OracleAgent.name and shared.task != "classification":
+        raise ValueError(
+            f"the oracle looks for the class and bounds nothing in the task {shared.task!r}; "
+            "leave it out"
+        )
+    return env, agent
+
+
+def _check_stopping(config: EvaluationConfig, shared: Configuration) -> None:
+    if config.stop_confidence is None:
+        return
+    assert isinstance(shared.encoder, GlimpseEncoder)
+    assert isinstance(shared.scenes, Scenes)
+    trained = shared.encoder.config.class_names == tuple(shared.scenes.class_names)
+    if shared.task != "classification" or not trained:
+        raise ValueError(
+            f"stop_confidence={config.stop_confidence}: stopping early needs the task "
+            f"'classification' (here {shared.task!r}) and a class head trained for the classes of "
+            f"the scenes (here {'trained' if trained else 'untrained'})"
+        )
+
+
+def _label(
+    agents: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
+) -> dict[str, str]:
+    if isinstance(agents, Mapping):
+        return {label: os.fspath(source) for label, source in agents.items()}
+    sources = [os.fspath(source) for source in agents]
+    if not sources:
+        raise ValueError("no agents given")
+    if len(set(sources)) != len(sources):
+        raise ValueError(f"an agent is given twice: {' '.join(sources)}")
+    # The shortest names that tell them apart: several trained agents go by their folders.
+    labels = [agent_class(source).name for source in sources]
+    for longer in (lambda path: path.name, lambda path: "-".join(path.parts[-3:])):
+        labels = [
+            longer(Path(source)) if labels.count(label) > 1 else label
+            for label, source in zip(labels, sources, strict=True)
+        ]
+    return dict(zip(labels, sources, strict=True))
+
+
+def _share_parts(base: Configuration) -> Configuration:
+    """The same configuration with scenes opened and the encoder built, once for all agents."""
+    scenes = base.open_scenes()
+    if not isinstance(scenes, CachedScenes):
+        scenes = CachedScenes(scenes, _CACHE_BYTES)
+    encoder = base.encoder
+    if encoder is None:
+        raise ValueError("agents are compared by what an encoder believes; encoder is None")
+    if not isinstance(encoder, GlimpseEncoder):
+        encoder = create_encoder(
+            os.fspath(encoder),
+            image_size=base.image_size,
+            class_names=tuple(scenes.class_names),
+            device=base.device,
+        )
+    return dataclasses.replace(base, scenes=scenes, encoder=encoder)
+
+
+def _describe(
+    env_id: str, base: Configuration, shared: Configuration, num_scenes: int, rows: int
+) -> dict[str, Any]:
+    scenes, encoder = shared.scenes, shared.encoder
+    assert isinstance(scenes, Scenes)
+    assert isinstance(encoder, GlimpseEncoder)
+    keywords = {name: value for name, value in vars(base).items() if name != "observe"}
+    keywords["scenes"] = scenes.name  # what was explored, which a fallback may have decided
+    keywords["encoder"] = encoder.config.name if base.encoder is encoder else str(base.encoder)
+    split_block = base.split_block
+    return {
+        "environment": {"id": env_id, "kwargs": keywords},
+        "scenes": {
+            "name": scenes.name,
+            "split": scenes.split,
+            "num_scenes": num_scenes,
+            "num_scenes_of_split": len(scenes),
+            "class_names": list(scenes.class_names),
+        },
+        "encoder": {
+            "name": encoder.config.name,
+            "weights": encoder.config.weights,
+            "weights_hash": weights_hash(encoder),
+            "trained_head": encoder.config.class_names == tuple(scenes.class_names),
+            "device": str(encoder.device),
+            "precision": str(resolve_precision(base.precision, encoder.device)).split(".")[-1],
+        },
+        "split_block": encoder.default_split_block if split_block is None else split_block,
+        "num_envs": rows,
+    }

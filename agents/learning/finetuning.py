@@ -1,0 +1,79 @@
+"""Training an encoder on the glimpses that an agent takes, as AME does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agents.registry import agent_class, make_agent
+from ave_env.vector import ActiveExplorationVectorEnv
+from encoders.families.tore.model import GlimpseEncoder
+
+
+class PolicyGlimpses:
+    """Lets an agent explore the images of each training batch with the encoder as it is now.
+
+    A glimpse source of `encoders.training.trainer.EncoderTrainer`. The number of glimpses is drawn
+    uniformly from 0 to the environment's, so that every stage of an episode is trained; a share of
+    the batches sees random positions instead, so that no patch position is forgotten.
+
+    Args:
+        policy: Name of an agent without parameters.
+        encoder: The encoder being trained.
+        settings: Keyword arguments of `ActiveExplorationVectorEnv`, without encoder and observe.
+        random_share: Share of batches explored by the random agent.
+        seed: Of random agents.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        encoder: GlimpseEncoder,
+        settings: dict[str, Any],
+        random_share: float = 0.25,
+        seed: int = 0,
+    ) -> None:
+        self.policy = policy
+        self.encoder = encoder
+        self.settings = settings
+        self.random_share = random_share
+        self.seed = seed
+        self._env: ActiveExplorationVectorEnv | None = None
+
+    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Explores scenes `indices`; patch ids int64 `[B, T, n]`, -1 where seen before."""
+        env = self._vector_env(len(indices))
+        count = int(rng.integers(env.configuration.num_glimpses + 1))
+        name = "random" if rng.random() < self.random_share else self.policy
+        agent = make_agent(name, env, seed=int(rng.integers(2**31)))
+        training = self.encoder.training
+        self.encoder.eval()
+        assert env.observer is not None  # the environment was made with an encoder
+        env.observer.refresh_prior()
+        observation, _ = env.reset(options={"scene_id": indices})
+        visited = observation["visited"].reshape(len(indices), -1).astype(bool)
+        rows = np.arange(len(indices))[:, None]
+        steps = []
+        for _ in range(count):
+            actions, _ = agent.predict(observation)
+            ids = env.sensor.patch_ids(actions)
+            steps.append(np.where(visited[rows, ids], -1, ids))
+            observation, *_ = env.step(actions)
+            visited = observation["visited"].reshape(len(indices), -1).astype(bool)
+        self.encoder.train(training)
+        if not steps:
+            return np.empty((len(indices), 0, env.configuration.glimpse_size**2), np.int64)
+        return np.stack(steps, axis=1)
+
+    def _vector_env(self, rows: int) -> ActiveExplorationVectorEnv:
+        if self._env is None or self._env.num_envs != rows:
+            required = agent_class(self.policy).required
+            self._env = ActiveExplorationVectorEnv(
+                rows,
+                encoder=self.encoder,
+                observe=required,
+                autoreset_mode="DISABLED",
+                **self.settings,
+            )
+        return self._env

@@ -1,0 +1,1 @@
+"""Tables, pictures and files of a comparison."""

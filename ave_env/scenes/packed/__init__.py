@@ -1,0 +1,1 @@
+"""Scenes in one HDF5 file."""

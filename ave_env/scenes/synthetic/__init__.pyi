@@ -1,0 +1,1 @@
+from .panoramas import SyntheticScenes as SyntheticScenes

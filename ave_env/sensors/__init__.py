@@ -1,0 +1,1 @@
+"""What a glimpse is."""

@@ -1,0 +1,87 @@
+"""From a name to an encoder.
+
+A shipped or registered encoder is an entry of `encoders.registry`; `timm/<name>` is any plain
+Vision Transformer of timm; anything else is the path of weights that
+`encoders.checkpoints.import_encoder` reads.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+
+import timm
+import torch
+
+from encoders.checkpoints.importing import import_encoder
+from encoders.families.timm import TIMM_MODULES, TIMM_PREFIX, from_timm
+from encoders.families.tore.build import replace_head, resize_grid
+from encoders.families.tore.model import GlimpseEncoder
+from encoders.registry import ENCODERS
+
+
+def list_encoders(filter: str = "*") -> list[str]:
+    """Names that `create_encoder` knows, shipped ones first.
+
+    Args:
+        filter: Shell pattern, e.g. `"timm/deit*"`.
+    """
+    names = ENCODERS.names()
+    for module in TIMM_MODULES:
+        names += [TIMM_PREFIX + name for name in timm.list_models(module=module)]
+    return fnmatch.filter(names, filter)
+
+
+def create_encoder(
+    name: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    class_names: tuple[str, ...] | None = None,
+    pretrained: bool | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> GlimpseEncoder:
+    """Creates an encoder in evaluation mode.
+
+    Args:
+        name: A shipped encoder (`tore-nano`), `timm/<name>`, or the path of a folder or file of
+            weights; where a file leaves something open, convert it first
+            (`python -m encoders.checkpoints convert`).
+        image_size: Height and width of the scenes; position tables are resampled. None keeps the
+            encoder's own.
+        class_names: Classes the head must have. A head trained for others is replaced by a new one
+            (`encoder.config.class_names` is then None). None keeps the head.
+        pretrained: For `timm/` names: True insists on published weights, False starts from random
+            ones, None takes published weights when they can be reached and warns otherwise.
+        seed: Of random initial weights.
+        device: "auto" takes a GPU when there is one.
+
+    Raises:
+        ValueError: An unknown name, with the nearest known ones.
+        CheckpointError: A path whose weights do not make up an encoder.
+        RuntimeError: `pretrained=True` and the weights cannot be had.
+    """
+    name = str(name)
+    if name.startswith(TIMM_PREFIX):
+        encoder = from_timm(name, image_size, pretrained, seed)
+    elif name not in ENCODERS and Path(name).exists():
+        encoder = import_encoder(name, image_size=image_size)
+    elif ENCODERS.knows(name):
+        encoder = ENCODERS.resolve(name)()
+    else:
+        raise ValueError(
+            f"no encoder {name!r}: expected one of {ENCODERS.names()}, "
+            f"'{TIMM_PREFIX}<timm model>', an existing path, or package.module:name"
+        )
+    if image_size is not None:
+        encoder = resize_grid(encoder, image_size)
+    if class_names is not None and tuple(class_names) != encoder.config.class_names:
+        encoder = replace_head(encoder, tuple(class_names), seed)
+    return encoder.to(resolve_device(device))
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turns "auto" into a GPU when there is one and the CPU otherwise."""
+    if str(device) != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

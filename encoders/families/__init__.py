@@ -1,0 +1,1 @@
+"""Kinds of encoders, each behind `encoders.protocol.Encoder`."""

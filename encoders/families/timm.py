@@ -1,0 +1,127 @@
+"""Any plain Vision Transformer of timm as an encoder, by the name timm knows it under."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import urllib.parse
+import urllib.request
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import huggingface_hub
+import timm
+import torch
+from timm.data import ImageNetInfo
+from timm.models import PretrainedCfg
+
+from encoders.config import EncoderConfig
+from encoders.families.tore.model import GlimpseEncoder
+from encoders.families.tore.surgery import PatchVit
+
+TIMM_PREFIX = "timm/"
+TIMM_MODULES = ("vision_transformer", "deit")
+
+
+@contextlib.contextmanager
+def _offline_unless_reachable() -> Iterator[None]:
+    """Spares the minute of retries where the hub cannot be reached; cached files still load."""
+    constants = huggingface_hub.constants
+    host = urllib.parse.urlsplit(constants.ENDPOINT).hostname
+    before = constants.HF_HUB_OFFLINE
+    if not urllib.request.getproxies():
+        try:
+            socket.create_connection((host, 443), timeout=3).close()
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def from_timm(
+    name: str, image_size: tuple[int, int] | None, pretrained: bool | None, seed: int
+) -> GlimpseEncoder:
+    """Creates the encoder of a `timm/<name>`; see `encoders.create.create_encoder`.
+
+    Raises:
+        ValueError: timm has no such model or weights, or it is no plain Vision Transformer.
+        RuntimeError: `pretrained=True` and the weights cannot be had.
+    """
+    model_name = name.removeprefix(TIMM_PREFIX)
+    published = _published_config(model_name)
+    weights: Literal["random", "pretrained"] = "random"
+    vit: Any = None  # torch types the attributes of modules as tensors or modules
+    if pretrained is not False and published.has_weights:
+        try:
+            with _offline_unless_reachable():
+                vit = timm.create_model(model_name, pretrained=True, img_size=image_size)
+            weights = "pretrained"
+        except Exception as error:  # whatever a hub client raises
+            if pretrained:
+                raise RuntimeError(f"the weights of {name!r} cannot be had: {error}") from error
+            warnings.warn(
+                f"THE WEIGHTS OF {name!r} CANNOT BE DOWNLOADED ({type(error).__name__}); "
+                "continuing with RANDOM weights: FLOPs are right, predictions mean nothing",
+                stacklevel=3,
+            )
+    elif pretrained:
+        raise RuntimeError(f"timm publishes no weights for {model_name!r}")
+    if vit is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            vit = timm.create_model(
+                model_name,
+                pretrained=False,
+                img_size=image_size,
+                num_classes=published.num_classes,
+            )
+    backbone = PatchVit(vit)
+    num_classes: int = vit.num_classes
+    height, width = (side * backbone.patch_size for side in backbone.grid)
+    names = None
+    if weights == "pretrained" and num_classes == 1000:
+        names = tuple(ImageNetInfo().label_names())
+    config = EncoderConfig(
+        name=name,
+        vit={},
+        image_size=(height, width),
+        patch_size=backbone.patch_size,
+        num_classes=num_classes,
+        timm_model=model_name.split(".")[0],
+        class_names=names,
+        mean=_triple(published.mean),
+        std=_triple(published.std),
+        weights=weights,
+    )
+    return GlimpseEncoder(config, backbone).eval()
+
+
+def _triple(channels: Iterable[float]) -> tuple[float, float, float]:
+    red, green, blue = channels
+    return red, green, blue
+
+
+def _published_config(model_name: str) -> PretrainedCfg:
+    """What timm knows of a model's weights.
+
+    Raises:
+        ValueError: timm has no such model or weights, or it is no plain Vision Transformer.
+    """
+    architecture = model_name.split(".")[0]
+    if not timm.is_model(architecture):
+        close = timm.list_models(f"*{architecture.split('_')[0]}*")[:5]
+        raise ValueError(f"timm has no model {architecture!r}; some that it has: {close}")
+    if not timm.models.is_model_in_modules(architecture, TIMM_MODULES):
+        raise ValueError(
+            f"{architecture!r} is not a plain timm VisionTransformer; choose one of "
+            "encoders.list_encoders('timm/*')"
+        )
+    try:
+        published = timm.get_pretrained_cfg(model_name)
+    except RuntimeError as error:
+        known = timm.list_pretrained(f"{architecture}.*")
+        raise ValueError(f"timm has no weights {model_name!r}; it has {known}") from error
+    return published or PretrainedCfg()

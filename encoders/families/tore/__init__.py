@@ -1,0 +1,1 @@
+"""Vision Transformers that recycle tokens (TORE)."""

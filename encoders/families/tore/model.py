@@ -1,0 +1,404 @@
+"""GlimpseEncoder: Vision Transformer + TORE + decoder + class head; returns a Belief."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoders.config import EncoderConfig
+from encoders.families.tore import extract as tore
+from encoders.families.tore.state import ToreState
+from encoders.families.tore.surgery import PatchVit
+from encoders.flops.count import FlopCount
+from encoders.flops.ledger import FlopLedger
+from encoders.hub import HubExchange
+from encoders.layers import patches as pixel_layout
+from encoders.layers.decoder import GlimpseDecoder
+from encoders.layers.entropy import attention_entropy
+from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief
+
+
+class GlimpseEncoder(nn.Module, HubExchange):
+    """Encodes glimpses one at a time and recycles their tokens.
+
+    The module holds weights only. What was seen lives in a `ToreState` that the caller owns::
+
+        state = encoder.init_state(batch_size)
+        belief, state = encoder.observe(patches, patch_ids, state, outputs=("latent", "logits"))
+
+    Args:
+        config: The configuration the parts were built from.
+        vit: The Vision Transformer.
+        decoder: A masked-autoencoder decoder, or None.
+    """
+
+    family: ClassVar[str] = "tore"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, config: EncoderConfig, vit: PatchVit, decoder: GlimpseDecoder | None = None
+    ) -> None:
+        super().__init__()
+        if vit.grid != config.grid:
+            raise ValueError(
+                f"a Vision Transformer for a {vit.grid} grid of patches, but image_size "
+                f"{config.image_size} with patch_size {config.patch_size} has {config.grid}"
+            )
+        if decoder is not None and not vit.num_prefix_tokens:
+            raise ValueError("a decoder needs a model with a class token")
+        self.config = config
+        self.backbone = vit
+        self.decoder = decoder
+        self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std), persistent=False)
+        self._ledger = FlopLedger(vit, decoder)
+
+    @property
+    def depth(self) -> int:
+        """Blocks of the Vision Transformer; the largest split block."""
+        return self.backbone.depth
+
+    @property
+    def width(self) -> int:
+        """Channels D of a token and of the latent."""
+        return self.backbone.width
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches in a scene."""
+        return self.backbone.grid
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.backbone.vit.patch_embed.proj.weight.device
+
+    @property
+    def default_split_block(self) -> int:
+        """TORE's K where the caller does not choose one."""
+        chosen = self.config.default_split_block
+        return 2 * self.depth // 3 if chosen is None else chosen
+
+    def init_state(self, batch_size: int, capacity: int | None = None) -> ToreState:
+        """An empty cache on the encoder's device.
+
+        Args:
+            batch_size: Rows.
+            capacity: Patch tokens to make room for in each row; all of the grid by default. The
+                cache grows when that is not enough.
+        """
+        return ToreState.empty(batch_size, capacity or self.grid[0] * self.grid[1], self.backbone)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 `[..., 3, h, w]` to the normalised float32 that the encoder expects."""
+        return pixel_layout.normalise(pixels.to(self.device), self.mean, self.std)
+
+    def to_images(self, pixels: Tensor) -> Tensor:
+        """Turns `Belief.pixels` into uint8 images `[B, H, W, 3]`."""
+        return pixel_layout.to_bytes(
+            pixel_layout.unpatchify(pixels, self.grid), self.mean, self.std
+        )
+
+    @torch.no_grad()
+    def observe(
+        self,
+        patches: Tensor,
+        patch_ids: Tensor,
+        state: ToreState,
+        split_block: int | Tensor | None = None,
+        outputs: Collection[str] = ("latent", "logits"),
+    ) -> tuple[Belief, ToreState]:
+        """Takes in one glimpse per row; no gradients (see `forward` for training).
+
+        Args:
+            patches: float `[B, n, 3, p, p]`, normalised.
+            patch_ids: int64 `[B, n]`, row-major grid ids, best on the CPU; -1 = padding. A row of
+                padding alone keeps its cache.
+            state: Cache of the B rows; updated in place.
+            split_block: TORE's K in [0, depth], one for all or int64 `[B]`; None = the default.
+            outputs: Which parts of the belief to compute, of `OUTPUTS`.
+
+        Returns:
+            The belief after this glimpse, and the state.
+
+        Raises:
+            ValueError: Shapes, ids, K or outputs that do not fit; a K other than the cached one.
+        """
+        outputs = self._check_outputs(outputs)
+        patch_ids = self._check_glimpse(patches, patch_ids, len(state))
+        if isinstance(split_block, Tensor) and split_block.ndim:
+            return self._observe_by_split(patches, patch_ids, state, split_block, outputs), state
+        split = self._check_split(split_block)
+        self._check_cached_split(state, patch_ids, split)
+        prefix, tokens = tore.extract(self.backbone, patches, patch_ids, split)
+        state.append(prefix, tokens, patch_ids, split)
+        unseen = state.glimpse_counts == 0
+        if bool(unseen.any()):
+            nothing = tore.extract_nothing(self.backbone, split)
+            rows = unseen.to(state.buffer.device)
+            state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
+        belief = self._aggregate(state.sequence(), state.mask(), state.cached_ids(), split, outputs)
+        return belief, state
+
+    @torch.no_grad()
+    def prior(
+        self, outputs: Collection[str] = ("latent", "logits"), split_block: int | None = None
+    ) -> Belief:
+        """The belief before any glimpse, batch of one: a constant of the weights."""
+        outputs = self._check_outputs(outputs)
+        split = self._check_split(split_block)
+        prefix = tore.extract_nothing(self.backbone, split)
+        no_ids = torch.empty(1, 0, dtype=torch.int64, device=self.device)
+        return self._aggregate(prefix, None, no_ids, split, outputs)
+
+    def forward(
+        self,
+        patches: Tensor,
+        patch_ids: Tensor,
+        split_block: int | None = None,
+        outputs: Collection[str] = ("latent", "logits"),
+    ) -> Belief:
+        """All glimpses of an episode at once, with gradients.
+
+        Args:
+            patches: float `[B, T, n, 3, p, p]`, normalised: T glimpses of n patches.
+            patch_ids: int64 `[B, T, n]`; -1 = padding; a glimpse may be padding altogether.
+            split_block: TORE's K in [0, depth]; None = the encoder's default.
+            outputs: Which parts of the belief to compute, of `OUTPUTS`.
+
+        Returns:
+            The belief after the last glimpse; equal to that of `observe` glimpse after glimpse.
+        """
+        outputs = self._check_outputs(outputs)
+        split = self._check_split(split_block)
+        batch, glimpses, count = patch_ids.shape
+        if glimpses == 0:
+            prefix = tore.extract_nothing(self.backbone, split).expand(batch, -1, -1)
+            return self._aggregate(prefix, None, patch_ids.flatten(1), split, outputs)
+        prefix, tokens = tore.extract(
+            self.backbone, patches.flatten(0, 1), patch_ids.flatten(0, 1), split
+        )
+        valid = patch_ids.to(patches.device) >= 0
+        weights = valid.any(2).to(prefix.dtype)
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+        mean_prefix = (prefix.unflatten(0, (batch, glimpses)) * weights[..., None, None]).sum(1)
+        blind = ~valid.flatten(1).any(1)
+        if bool(blind.any()):
+            nothing = tore.extract_nothing(self.backbone, split).to(mean_prefix)
+            mean_prefix = torch.where(blind[:, None, None], nothing, mean_prefix)
+        tokens = tokens.reshape(batch, glimpses * count, -1)
+        ids, valid = patch_ids.flatten(1).to(patches.device), valid.flatten(1)
+        mask = None
+        if not bool(valid.all()):
+            used = valid.any(0)  # what is padding in every row need not be aggregated
+            tokens, ids, valid = tokens[:, used], ids[:, used], valid[:, used]
+        if not bool(valid.all()):
+            mask = torch.cat([valid.new_ones(mean_prefix.shape[:2]), valid], dim=1)
+        sequence = torch.cat([mean_prefix, tokens], dim=1)
+        return self._aggregate(sequence, mask, ids, split, outputs)
+
+    def forward_full(
+        self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
+    ) -> Belief:
+        """The plain Vision Transformer on all patches of normalised images `[B, 3, H, W]`."""
+        self._check_images(images)
+        patches = pixel_layout.patchify(images, self.config.patch_size)
+        ids = torch.arange(patches.shape[1]).expand(len(images), 1, -1)
+        return self(patches[:, None], ids, split_block=0, outputs=outputs)
+
+    def forward_divided(
+        self,
+        images: Tensor,
+        parts: Tensor,
+        split_block: int | None = None,
+        outputs: Collection[str] = ("latent", "logits"),
+    ) -> Belief:
+        """TORE on whole images divided into parts, each a glimpse of its own.
+
+        Args:
+            images: float `[B, 3, H, W]`, normalised.
+            parts: int64 `[grid_h, grid_w]`: part label 0..M-1 of every patch; sizes may differ, and
+                patches labelled -1 belong to no part and are not seen.
+            split_block: TORE's K.
+            outputs: Which parts of the belief to compute.
+        """
+        self._check_images(images)
+        labels = torch.as_tensor(parts).flatten().cpu()
+        if labels.numel() != self.grid[0] * self.grid[1]:
+            raise ValueError(f"parts of shape {tuple(parts.shape)}, expected {self.grid}")
+        groups = [(labels == label).nonzero()[:, 0] for label in labels.unique() if label >= 0]
+        longest = max((len(group) for group in groups), default=0)
+        ids = torch.full((len(groups), longest), -1)
+        for row, group in enumerate(groups):
+            ids[row, : len(group)] = group
+        patches = pixel_layout.patchify(images, self.config.patch_size)
+        chosen = patches[:, ids.clamp(min=0).to(images.device)]
+        return self(chosen, ids.expand(len(images), -1, -1), split_block, outputs)
+
+    def flops(
+        self,
+        new_tokens: int | Sequence[int] | np.ndarray,
+        cached_tokens: int | Sequence[int] | np.ndarray,
+        split_block: int | np.ndarray | None = None,
+        outputs: Collection[str] = ("latent", "logits"),
+    ) -> FlopCount:
+        """Multiply-accumulates of one `observe` per row; see `encoders.flops`.
+
+        Args:
+            new_tokens: Patches of the new glimpse that are encoded.
+            cached_tokens: Patch tokens cached before this step.
+            split_block: TORE's K; None = the encoder's default.
+            outputs: Parts of the belief that are computed.
+        """
+        outputs = self._check_outputs(outputs)
+        split = self.default_split_block if split_block is None else split_block
+        return self._ledger.count(new_tokens, cached_tokens, split_block=split, outputs=outputs)
+
+    def _aggregate(
+        self,
+        sequence: Tensor,
+        mask: Tensor | None,
+        patch_ids: Tensor,
+        split_block: int,
+        outputs: frozenset[str],
+    ) -> Belief:
+        vit = self.backbone
+        sequence = vit.run_blocks(sequence, split_block, vit.depth, mask)
+        tokens, latent = vit.pool(sequence, mask)
+        belief = Belief(latent=latent)
+        if "tokens" in outputs:
+            belief.tokens = tokens
+        if "logits" in outputs:
+            belief.logits = vit.classify(tokens, latent)
+        if not outputs.isdisjoint(DECODER_OUTPUTS):
+            self._decode(tokens, patch_ids, outputs, belief)
+        return belief
+
+    def _decode(
+        self, tokens: Tensor, patch_ids: Tensor, outputs: frozenset[str], belief: Belief
+    ) -> None:
+        decoder = self.decoder
+        assert decoder is not None  # _check_outputs
+        first = self.backbone.num_prefix_tokens
+        seen = torch.cat([tokens[:, :1], tokens[:, first:]], 1) if first > 1 else tokens
+        rows = len(seen) if torch.is_grad_enabled() else decoder.rows_at_once(seen.device)
+        pairs = zip(seen.split(rows), patch_ids.split(rows), strict=True)
+        parts = [self._decode_rows(decoder, *pair, outputs) for pair in pairs]
+        for name in outputs.intersection(DECODER_OUTPUTS):
+            values = [part[name] for part in parts]
+            setattr(belief, name, values[0] if len(values) == 1 else torch.cat(values))
+
+    def _decode_rows(
+        self, decoder: GlimpseDecoder, tokens: Tensor, patch_ids: Tensor, outputs: frozenset[str]
+    ) -> dict[str, Tensor]:
+        maps = outputs & {"attention", "entropy", "normalised_entropy"}
+        decoded = decoder(
+            tokens,
+            patch_ids,
+            attention=bool(maps),
+            features="cells" in outputs,
+            pixels="pixels" in outputs,
+        )
+        parts: dict[str, Tensor] = {}
+        if decoded.pixels is not None:
+            parts["pixels"] = decoded.pixels
+        if decoded.features is not None:
+            parts["cells"] = decoded.features.unflatten(1, self.grid)
+        if decoded.attention is None:
+            return parts
+        parts["attention"] = decoded.attention
+        known = patch_ids.new_zeros(len(patch_ids), 1 + decoder.num_patches, dtype=torch.bool)
+        known.scatter_(1, patch_ids + 1, True)
+        for name, renormalise in (("entropy", False), ("normalised_entropy", True)):
+            if name in outputs:
+                bits = attention_entropy(decoded.attention, known[:, 1:], renormalise=renormalise)
+                parts[name] = bits.unflatten(1, self.grid)
+        return parts
+
+    def _observe_by_split(
+        self,
+        patches: Tensor,
+        patch_ids: Tensor,
+        state: ToreState,
+        split_blocks: Tensor,
+        outputs: frozenset[str],
+    ) -> Belief:
+        """Runs the rows of each K together and puts the results back in order."""
+        if split_blocks.shape != state.token_counts.shape:
+            raise ValueError(
+                f"split_block of shape {tuple(split_blocks.shape)} for {len(state)} rows"
+            )
+        groups = []
+        for split in split_blocks.unique().tolist():
+            rows = (split_blocks.cpu() == split).nonzero(as_tuple=True)[0]
+            part = state.select(rows)
+            group = rows.to(patches.device)
+            belief, part = self.observe(patches[group], patch_ids[rows], part, split, outputs)
+            state.put(rows, part)
+            groups.append((group, belief))
+        merged = Belief()
+        for name in OUTPUTS:
+            values = [(rows, getattr(belief, name)) for rows, belief in groups]
+            if values[0][1] is None:
+                continue
+            length = max(value.shape[1] for _, value in values)
+            whole = values[0][1].new_zeros(len(state), length, *values[0][1].shape[2:])
+            for rows, value in values:
+                whole[rows, : value.shape[1]] = value
+            setattr(merged, name, whole)
+        return merged
+
+    def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
+        chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
+        if unknown := sorted(chosen.difference(OUTPUTS)):
+            raise ValueError(f"unknown outputs {unknown}; choose from {list(OUTPUTS)}")
+        if self.decoder is None and (asked := sorted(chosen.intersection(DECODER_OUTPUTS))):
+            raise ValueError(f"outputs {asked} need a decoder, and {self.config.name!r} has none")
+        if "logits" in chosen and self.config.num_classes == 0:
+            raise ValueError(f"'logits' need a class head, and {self.config.name!r} has none")
+        return chosen
+
+    def _check_split(self, split_block: int | Tensor | None) -> int:
+        split = self.default_split_block if split_block is None else int(split_block)
+        if not 0 <= split <= self.depth:
+            raise ValueError(f"split_block {split} is outside [0, {self.depth}]")
+        return split
+
+    def _check_glimpse(self, patches: Tensor, patch_ids: Tensor, rows: int) -> Tensor:
+        patch_ids = torch.as_tensor(patch_ids).cpu()
+        side = self.config.patch_size
+        expected = (rows, patch_ids.shape[-1], 3, side, side)
+        if patch_ids.shape[:-1] != (rows,) or tuple(patches.shape) != expected:
+            raise ValueError(
+                f"patches {tuple(patches.shape)} with patch_ids {tuple(patch_ids.shape)}; expected "
+                f"[B, n, 3, {side}, {side}] and [B, n] with B = {rows}, the rows of the state"
+            )
+        limit = self.grid[0] * self.grid[1]
+        if patch_ids.numel() and not -1 <= int(patch_ids.min()) <= int(patch_ids.max()) < limit:
+            raise ValueError(
+                f"patch ids from {int(patch_ids.min())} to {int(patch_ids.max())}; "
+                f"expected 0..{limit - 1}, or -1 for padding"
+            )
+        return patch_ids
+
+    def _check_cached_split(self, state: ToreState, patch_ids: Tensor, split: int) -> None:
+        other = (state.token_counts > 0) & (state.split_blocks != split)
+        if bool(other.any()):
+            row = int(other.nonzero()[0])
+            raise ValueError(
+                f"row {row} holds tokens of split_block {int(state.split_blocks[row])}, asked for "
+                f"{split}; reset the row to change K"
+            )
+
+    def _check_images(self, images: Tensor) -> None:
+        expected = (3, *self.config.image_size)
+        if tuple(images.shape[1:]) != expected:
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}; {self.config.name!r} expects "
+                f"[B, {', '.join(map(str, expected))}]"
+            )

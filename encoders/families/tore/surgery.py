@@ -1,0 +1,149 @@
+"""A timm Vision Transformer taken apart: embed chosen patches, run some blocks, pool, classify."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
+from torch import Tensor, nn
+
+
+class PatchVit(nn.Module):
+    """A plain timm `VisionTransformer` that can be fed any set of patches, block by block.
+
+    Prefix tokens are whatever stands before the patches in the model: class token, distillation
+    token, registers. They travel together.
+
+    Args:
+        vit: The model; its weights are used as they are.
+
+    Raises:
+        ValueError: The model has parts whose behaviour on a subset of patches is not known here.
+    """
+
+    def __init__(self, vit: nn.Module) -> None:
+        super().__init__()
+        self.vit = vit = _plain_vit(vit)
+        self.depth = len(vit.blocks)
+        self.width: int = vit.embed_dim
+        self.num_prefix_tokens: int = vit.num_prefix_tokens
+        self.patch_size: int = vit.patch_embed.patch_size[0]
+        self.grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
+        self.pools_patches: bool = vit.global_pool == "avg"
+
+    def embed_patches(self, patches: Tensor, patch_ids: Tensor) -> Tensor:
+        """Projects patches and adds the position rows of their ids.
+
+        Args:
+            patches: float `[B, n, 3, p, p]`, normalised.
+            patch_ids: int64 `[B, n]`, row-major; entries of -1 get row 0 and must be masked later.
+
+        Returns:
+            `[B, n, D]`.
+        """
+        vit = self.vit
+        projection = vit.patch_embed.proj
+        # The convolution's stride is its kernel size, so on single patches it is a linear layer.
+        tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
+        tokens = vit.patch_embed.norm(tokens)
+        if vit.pos_embed is not None:
+            first = 0 if vit.no_embed_class else self.num_prefix_tokens
+            tokens = tokens + vit.pos_embed[0, first:][patch_ids.clamp(min=0)]
+        return vit.norm_pre(vit.pos_drop(tokens))
+
+    def embed_prefix(self, batch_size: int) -> Tensor:
+        """Returns the prefix tokens with their position rows, `[B, P, D]`."""
+        vit = self.vit
+        tokens = [
+            token
+            for name in ("cls_token", "dist_token", "reg_token")
+            if (token := getattr(vit, name, None)) is not None
+        ]
+        if not tokens:
+            return vit.patch_embed.proj.weight.new_zeros(batch_size, 0, self.width)
+        prefix = torch.cat(tokens, dim=1)
+        if vit.pos_embed is not None and not vit.no_embed_class:
+            prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
+        return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
+
+    def run_blocks(self, tokens: Tensor, start: int, stop: int, mask: Tensor | None) -> Tensor:
+        """Runs blocks `start..stop-1` on tokens `[B, n, D]`.
+
+        Args:
+            tokens: Prefix and patch tokens.
+            start: First block.
+            stop: One past the last block.
+            mask: bool `[B, n]`, False for padding that nobody may attend to; None = no padding.
+        """
+        if tokens.shape[1] == 0:
+            return tokens
+        attention_mask = None
+        if mask is not None:
+            # Added to the scores; timm's explicit attention would also add a mask of booleans.
+            barred = torch.finfo(tokens.dtype).min
+            attention_mask = tokens.new_zeros(mask.shape).masked_fill_(~mask, barred)
+            attention_mask = attention_mask[:, None, None, :]
+        for block in self.vit.blocks[start:stop]:
+            tokens = block(tokens, attn_mask=attention_mask)
+        return tokens
+
+    def pool(self, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Final norm and pooling.
+
+        Args:
+            tokens: `[B, P+N, D]` after the last block.
+            mask: bool `[B, P+N]` as in `run_blocks`.
+
+        Returns:
+            The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
+            with the distillation token of a distilled DeiT), or the mean of the patch tokens where
+            the model pools so.
+        """
+        tokens = self.vit.norm(tokens)
+        if self.pools_patches:
+            first = 0 if self.vit.pool_include_prefix else self.num_prefix_tokens
+            kept = tokens[:, first:]
+            if mask is None:
+                pooled = kept.sum(1) / max(kept.shape[1], 1)
+            else:
+                weights = mask[:, first:, None].to(kept.dtype)
+                pooled = (kept * weights).sum(1) / weights.sum(1).clamp(min=1)
+            return tokens, self.vit.fc_norm(pooled)
+        if isinstance(self.vit, VisionTransformerDistilled):
+            return tokens, tokens[:, :2].mean(1)
+        return tokens, self.vit.fc_norm(tokens[:, 0])
+
+    def classify(self, tokens: Tensor, latent: Tensor) -> Tensor:
+        """Class logits `[B, C]` from what `pool` returned."""
+        if isinstance(self.vit, VisionTransformerDistilled):
+            return self.vit.forward_head(tokens)
+        return self.vit.head(self.vit.head_drop(latent))
+
+
+def _plain_vit(vit: nn.Module) -> VisionTransformer:
+    """Returns the model, or refuses parts that are not known here."""
+    if not isinstance(vit, VisionTransformer):
+        raise ValueError(
+            f"{type(vit).__name__} is not a plain timm VisionTransformer; "
+            "choose one, e.g. 'deit_small_patch16_224'"
+        )
+    refused = None
+    if vit.global_pool not in ("token", "avg"):
+        refused = f"global_pool={vit.global_pool!r} (expected 'token' or 'avg')"
+    elif vit.patch_embed.patch_size[0] != vit.patch_embed.patch_size[1]:
+        refused = f"patches of {vit.patch_embed.patch_size} pixels (expected squares)"
+    elif type(vit.patch_embed.proj) is not nn.Conv2d:
+        refused = f"a {type(vit.patch_embed.proj).__name__} patch embedding (expected Conv2d)"
+    else:
+        for block in vit.blocks:
+            if type(block) is not Block:
+                refused = f"{type(block).__name__} blocks (expected Block)"
+            elif type(block.attn) is not Attention:
+                refused = f"{type(block.attn).__name__} layers (expected Attention)"
+    if refused:
+        raise ValueError(
+            f"this Vision Transformer has {refused}, which cannot be split into an extractor and "
+            "an aggregator here"
+        )
+    return vit

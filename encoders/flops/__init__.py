@@ -1,0 +1,1 @@
+"""What every step costs (`python -m encoders.flops` shows an episode)."""

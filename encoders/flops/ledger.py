@@ -1,0 +1,153 @@
+"""The FLOPs ledger: a closed formula for what every step of an encoder costs.
+
+One multiply-accumulate counts as one, the convention of fvcore and of the ViT, TORE and AME papers.
+Counted are patch embedding, linear layers and both attention products; softmax, normalisation and
+activations are not. `torch.utils.flop_counter.FlopCounterMode` counts the same operations twice as
+high and agrees exactly otherwise.
+
+`python -m encoders.flops` prints and draws what an episode costs (`encoders.flops.report`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from encoders.flops.count import FlopCount
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from encoders.families.tore.surgery import PatchVit
+    from encoders.layers.decoder import GlimpseDecoder
+
+Count = TypeVar("Count", int, np.ndarray)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockCost:
+    """Cost of one transformer block on n tokens: `n * linear + n^2 * pair`.
+
+    Attributes:
+        linear: Multiply-accumulates of all linear layers per token.
+        pair: Multiply-accumulates of both attention products per pair of tokens.
+        attention_linear: Of `linear`, the part of the query and key projections.
+        attention_pair: Of `pair`, the part of the query-key product.
+    """
+
+    linear: int
+    pair: int
+    attention_linear: int
+    attention_pair: int
+
+    @classmethod
+    def of(cls, block: nn.Module) -> BlockCost:
+        """Reads the cost off a timm block's layers."""
+        from torch import nn  # here, for the command's --help does without
+
+        linear = sum(
+            layer.in_features * layer.out_features
+            for layer in block.modules()
+            if isinstance(layer, nn.Linear)
+        )
+        attention: Any = block.attn
+        width = attention.num_heads * attention.head_dim
+        return cls(
+            linear=linear,
+            pair=2 * width,
+            attention_linear=2 * width * attention.qkv.in_features,
+            attention_pair=width,
+        )
+
+    def __call__(self, tokens: Count) -> Count:
+        """Cost of the whole block on this many tokens."""
+        return tokens * self.linear + tokens * tokens * self.pair
+
+    def attention_only(self, tokens: int) -> int:
+        """Cost of the block's attention map alone."""
+        return tokens * self.attention_linear + tokens * tokens * self.attention_pair
+
+
+class FlopLedger:
+    """What an encoder's steps cost, computed from its shapes.
+
+    Args:
+        vit: The Vision Transformer.
+        decoder: Its decoder, or None.
+    """
+
+    def __init__(self, vit: PatchVit, decoder: GlimpseDecoder | None) -> None:
+        from torch import nn
+
+        projection = vit.vit.patch_embed.proj
+        self._patch = projection.weight.numel()
+        self._prefix = vit.num_prefix_tokens
+        self._blocks = tuple(BlockCost.of(block) for block in vit.vit.blocks)
+        heads = (getattr(vit.vit, name, None) for name in ("head", "head_dist"))
+        self._head = sum(head.weight.numel() for head in heads if isinstance(head, nn.Linear))
+        self._decoder = decoder
+
+    def count(
+        self,
+        new_tokens: int | Sequence[int] | np.ndarray,
+        cached_tokens: int | Sequence[int] | np.ndarray,
+        *,
+        split_block: int | np.ndarray,
+        outputs: Collection[str],
+    ) -> FlopCount:
+        """Cost of one step per row.
+
+        Args:
+            new_tokens: Patches of the new glimpse that are encoded; a row that adds none to a
+                cache runs no extractor, and one that adds none to an empty cache (the belief before
+                any glimpse) sends the prefix tokens through it.
+            cached_tokens: Patch tokens cached before this step.
+            split_block: K, for all rows or for each.
+            outputs: Parts of the belief that are computed.
+
+        Returns:
+            Python integers for integer arguments, int64 arrays otherwise.
+        """
+        scalar = all(np.ndim(value) == 0 for value in (new_tokens, cached_tokens, split_block))
+        new, cached, split = np.broadcast_arrays(
+            np.asarray(new_tokens, np.int64),
+            np.asarray(cached_tokens, np.int64),
+            np.asarray(split_block, np.int64),
+        )
+        extracted = self._blocks_cost(self._prefix + new, 0, split) + new * self._patch
+        extractor = np.where((new > 0) | (cached == 0), extracted, 0)
+        aggregator = self._blocks_cost(self._prefix + cached + new, split, len(self._blocks))
+        decoder = self._decoder_cost(cached + new, outputs)
+        head = np.full_like(new, self._head if "logits" in outputs else 0)
+        parts = (extractor, aggregator, decoder, head)
+        return FlopCount(*(int(part) if scalar else part for part in parts))
+
+    def _blocks_cost(
+        self, tokens: np.ndarray, start: int | np.ndarray, stop: int | np.ndarray
+    ) -> np.ndarray:
+        first = self._blocks[0]
+        if all(block == first for block in self._blocks):
+            return (np.asarray(stop) - start) * first(tokens)
+        costs = (
+            np.where((start <= index) & (index < stop), block(tokens), 0)
+            for index, block in enumerate(self._blocks)
+        )
+        return sum(costs, start=np.zeros_like(tokens))
+
+    def _decoder_cost(self, tokens: np.ndarray, outputs: Collection[str]) -> np.ndarray:
+        wants_attention = not {"attention", "entropy", "normalised_entropy"}.isdisjoint(outputs)
+        wants_features = not {"cells", "pixels"}.isdisjoint(outputs)
+        if not (wants_attention or wants_features):
+            return np.zeros_like(tokens)
+        decoder = self._decoder
+        assert decoder is not None  # GlimpseEncoder refuses decoder outputs without a decoder
+        grid_tokens = 1 + decoder.num_patches
+        costs = [BlockCost.of(block) for block in decoder.blocks]
+        fixed = sum(cost(grid_tokens) for cost in costs[:-1])
+        fixed += costs[-1](grid_tokens) if wants_features else costs[-1].attention_only(grid_tokens)
+        if "pixels" in outputs:
+            fixed += decoder.num_patches * decoder.pred.weight.numel()
+        return (1 + tokens) * decoder.embed.weight.numel() + fixed

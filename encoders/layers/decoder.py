@@ -1,0 +1,130 @@
+"""The masked-autoencoder decoder: what the seen patches say about the unseen ones.
+
+Source: He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, section 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import timm.layers
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from encoders.config import DecoderConfig
+from encoders.layers.positions import sincos_positions
+from encoders.layers.vit import run_block_with_attention
+
+# Elements of an attention map that processors hold in their caches; larger tensors are also given
+# back to the system after each use, and fetching them again costs as much as the arithmetic.
+_CACHED_ELEMENTS = 2**20
+
+
+@dataclasses.dataclass
+class Decoded:
+    """What a decoder computed; None where it was not asked.
+
+    Attributes:
+        attention: Softmax attention of the last block, `[B, heads, 1+G, 1+G]`, class token first.
+        features: Output of the last block for every patch, `[B, G, Dd]`.
+        pixels: `[B, G, p*p*3]`, channel last, in normalised colours.
+    """
+
+    attention: Tensor | None = None
+    features: Tensor | None = None
+    pixels: Tensor | None = None
+
+
+class GlimpseDecoder(nn.Module):
+    """Mask tokens where nothing was seen, a few blocks, and a linear map to pixels.
+
+    Args:
+        config: Width, depth and heads.
+        encoder_width: Channels of the encoder's tokens.
+        grid: Rows and columns of patches.
+        patch_size: Side of a patch in pixels.
+    """
+
+    def __init__(
+        self, config: DecoderConfig, encoder_width: int, grid: tuple[int, int], patch_size: int
+    ) -> None:
+        super().__init__()
+        self.width = config.width
+        self.num_heads = config.num_heads
+        self.grid = grid
+        self.num_patches = grid[0] * grid[1]
+        self.embed = nn.Linear(encoder_width, config.width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, config.width))
+        self.pos_embed = nn.Parameter(sincos_positions(config.width, grid, num_prefix_tokens=1))
+        norm = timm.layers.LayerNorm
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.num_heads, qkv_bias=True, norm_layer=norm)
+            for _ in range(config.depth)
+        )
+        self.norm = norm(config.width)
+        self.pred = nn.Linear(config.width, patch_size**2 * 3)
+        self._init_weights()
+
+    def rows_at_once(self, device: torch.device) -> int:
+        """How many rows to decode in one go where speed matters and gradients do not."""
+        if device.type != "cpu":
+            return sys.maxsize
+        return max(1, _CACHED_ELEMENTS // (self.num_heads * (1 + self.num_patches) ** 2))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        patch_ids: Tensor,
+        *,
+        attention: bool = False,
+        features: bool = False,
+        pixels: bool = False,
+    ) -> Decoded:
+        """Decodes a set of seen patches to the whole grid, computing no more than is asked.
+
+        Args:
+            tokens: `[B, 1+N, D]`, class token first, after the encoder's final norm.
+            patch_ids: int64 `[B, N]`; -1 = padding. Of several tokens with one id the last counts.
+            attention: Return the last block's attention.
+            features: Return the last block's output.
+            pixels: Return pixels.
+        """
+        x = self._fill_grid(self.embed(tokens), patch_ids) + self.pos_embed
+        *earlier, last = self.blocks
+        for block in earlier:
+            x = block(x)
+        result = Decoded()
+        needs_output = features or pixels
+        if attention:
+            output, result.attention = run_block_with_attention(
+                last, x, attention_only=not needs_output
+            )
+            x = x if output is None else output
+        elif needs_output:
+            x = last(x)
+        if features:
+            result.features = x[:, 1:]
+        if pixels:
+            result.pixels = self.pred(self.norm(x[:, 1:]))
+        return result
+
+    def _fill_grid(self, embedded: Tensor, patch_ids: Tensor) -> Tensor:
+        batch, count = patch_ids.shape
+        arrival = torch.arange(1, count + 1, device=patch_ids.device).expand(batch, -1)
+        # Column 0 of `source` collects the padding; elsewhere it holds 1 + index of the token.
+        source = patch_ids.new_zeros(batch, 1 + self.num_patches)
+        source.scatter_reduce_(1, patch_ids + 1, arrival, reduce="amax")
+        source[:, 0] = 0
+        gathered = embedded.gather(1, source[..., None].expand(-1, -1, embedded.shape[-1]))
+        missing = (source == 0)[..., None]
+        missing[:, 0] = False
+        return torch.where(missing, self.mask_token.to(embedded.dtype), gathered)
+
+    def _init_weights(self) -> None:
+        nn.init.normal_(self.mask_token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""What has nothing to do with encoders: files, ranges, registries, number formats."""

@@ -1,0 +1,142 @@
+"""Hyper-parameters of encoder training and the shape of a new encoder; imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from encoders.config import DecoderConfig, EncoderConfig
+from encoders.support.ranges import check_ranges
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Hyper-parameters of encoder training.
+
+    Attributes:
+        epochs: Passes of `epoch_size` images, each followed by a validation and a checkpoint.
+        epoch_size: Images per epoch; None = the whole split.
+        batch_size: Images per step, over all processes.
+        learning_rate: Peak of AdamW's rate; linear warm-up, then cosine to zero.
+        weight_decay: Of matrices; vectors and position tables are not decayed.
+        warmup: Share of all steps spent warming up.
+        reconstruction_weight: Weight of the pixel loss beside the cross-entropy.
+        label_smoothing: Of the cross-entropy.
+        split_block: TORE's K; None draws it uniformly from 0..depth for every batch.
+        glimpse_size: Side of a glimpse in patches.
+        max_glimpses: Most random glimpses of a training image.
+        full_view_probability: Share of batches that see everything.
+        blind_probability: Share of batches that see nothing and so train the first belief.
+        curriculum: Share of all steps that begin the run with many glimpses and K = 0, which gets
+            the classifier off its plateau.
+        precision: "float32", "bfloat16" or "auto".
+        seed: Of everything random.
+        num_workers: Processes that load images.
+        validation_size: Scenes of the validation split to score after each epoch.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    epochs: int = 14
+    epoch_size: int | None = 16_384
+    batch_size: int = 64
+    learning_rate: float = 1.2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.02
+    reconstruction_weight: float = 0.1
+    label_smoothing: float = 0.0
+    split_block: int | None = None
+    glimpse_size: int = 2
+    max_glimpses: int = 12
+    full_view_probability: float = 0.12
+    blind_probability: float = 0.03
+    curriculum: float = 0.125
+    precision: str = "auto"
+    seed: int = 0
+    num_workers: int = 1
+    validation_size: int = 512
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        positive, any_share = (1, math.inf), (0, 1)
+        check_ranges(
+            self,
+            {
+                "epochs": positive,
+                "epoch_size": positive,
+                "batch_size": positive,
+                "learning_rate": (0, math.inf),
+                "weight_decay": (0, math.inf),
+                "warmup": any_share,
+                "reconstruction_weight": (0, math.inf),
+                "label_smoothing": any_share,
+                "split_block": (0, math.inf),
+                "glimpse_size": positive,
+                "max_glimpses": positive,
+                "full_view_probability": any_share,
+                "blind_probability": any_share,
+                "curriculum": any_share,
+                "seed": (0, math.inf),
+                "num_workers": (0, math.inf),
+                "validation_size": positive,
+            },
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderShape:
+    """Sizes of a new masked-autoencoder encoder; the defaults are those of tore-nano.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+        width: Channels of a token.
+        depth: Blocks.
+        num_heads: Attention heads.
+        decoder_width: Channels of a decoder token; 0 for no decoder.
+        decoder_depth: Decoder blocks.
+        decoder_num_heads: Attention heads of the decoder.
+
+    Raises:
+        ValueError: A number out of range, or channels that heads cannot share.
+    """
+
+    patch_size: int = 16
+    width: int = 128
+    depth: int = 6
+    num_heads: int = 4
+    decoder_width: int = 64
+    decoder_depth: int = 1
+    decoder_num_heads: int = 4
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in dataclasses.fields(self)]
+        limits = dict.fromkeys(names, (1, math.inf)) | {"decoder_width": (0, math.inf)}
+        check_ranges(self, limits)
+        for width, heads in (("width", "num_heads"), ("decoder_width", "decoder_num_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{width}={getattr(self, width)} cannot be shared by "
+                    f"{heads}={getattr(self, heads)}; expected a multiple"
+                )
+
+    def config(
+        self, name: str, image_size: tuple[int, int], class_names: tuple[str, ...]
+    ) -> EncoderConfig:
+        """The configuration of an encoder of this shape for scenes of some classes."""
+        decoder = None
+        if self.decoder_width:
+            decoder = DecoderConfig(self.decoder_width, self.decoder_depth, self.decoder_num_heads)
+        return EncoderConfig(
+            name=name,
+            vit={"embed_dim": self.width, "depth": self.depth, "num_heads": self.num_heads},
+            image_size=image_size,
+            patch_size=self.patch_size,
+            num_classes=len(class_names),
+            class_names=class_names,
+            decoder=decoder,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            weights="trained",
+        )

@@ -1,0 +1,103 @@
+"""How good an encoder is while it is trained: accuracy and RMSE on held-out scenes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.families.tore.model import GlimpseEncoder
+from encoders.support.precision import autocast
+from encoders.support.subsets import spread_evenly
+from encoders.training.config import TrainingConfig
+from encoders.training.glimpses import full_view, random_glimpses
+from encoders.training.objective import glimpses_and_targets, mean_over_unseen, objective_outputs
+
+_BATCH_SIZE = 64
+_MOST_GLIMPSES = 8
+
+
+class LabelledImages(Protocol):
+    """What training and validation need of a data set."""
+
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> np.ndarray:
+        """uint8 `[H, W, 3]`."""
+        ...
+
+
+@torch.no_grad()
+def validate(
+    encoder: GlimpseEncoder,
+    images: LabelledImages,
+    config: TrainingConfig,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, float]:
+    """Scores an encoder at K = 0, half and full depth; it is left in evaluation mode.
+
+    Random viewing is scored with 8 glimpses (or fewer where fewer were trained), and the full view
+    by itself.
+
+    Args:
+        encoder: The encoder.
+        images: Held-out scenes, of which `config.validation_size`, evenly spread, count.
+        config: Glimpses and seed; the same seed draws the same glimpses.
+        dtype: Of matrix products.
+
+    Returns:
+        `accuracy_<view>_k<K>` in [0, 1] and `rmse_<view>_k<K>` in grey levels (0-255) over the
+        unseen patches, as far as the encoder has a class head and a decoder.
+    """
+    encoder.eval()
+    outputs = objective_outputs(encoder)
+    indices = spread_evenly(config.validation_size, len(images))
+    count = len(indices)
+    sums: defaultdict[str, float] = defaultdict(float)
+    for start in range(0, count, _BATCH_SIZE):
+        batch = indices[start : start + _BATCH_SIZE]
+        scenes = torch.from_numpy(np.stack([images.load(int(index)) for index in batch]))
+        labels = torch.from_numpy(images.labels[batch]).to(encoder.device)
+        views = _views(
+            len(batch), encoder.grid, config, np.random.default_rng([config.seed, start, 2])
+        )
+        for split in sorted({0, encoder.depth // 2, encoder.depth}):
+            for view, patch_ids in views.items():
+                with autocast(encoder.device, dtype):
+                    patches, targets = glimpses_and_targets(encoder, scenes, patch_ids)
+                    belief = encoder(patches, patch_ids, split, outputs)
+                if belief.logits is not None:
+                    hits = (belief.logits.argmax(1) == labels).float().sum()
+                    sums[f"accuracy_{view}_k{split}"] += float(hits)
+                if belief.pixels is not None and view != "full":
+                    scale = 255.0 * encoder.std.repeat(targets.shape[-1] // 3)
+                    errors = ((belief.pixels.float() - targets) * scale).square().mean(2)
+                    rmse = mean_over_unseen(errors, patch_ids.flatten(1)).sqrt()
+                    sums[f"rmse_{view}_k{split}"] += float(rmse.sum())
+    return {name: total / count for name, total in sums.items()}
+
+
+def describe(metrics: dict[str, float]) -> str:
+    """One line of metrics: percentages for accuracies, grey levels for RMSE."""
+    return ", ".join(
+        f"{name} {100 * value:.1f} %" if name.startswith("accuracy") else f"{name} {value:.1f}"
+        for name, value in metrics.items()
+        if name != "step"
+    )
+
+
+def _views(
+    batch_size: int, grid: tuple[int, int], config: TrainingConfig, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Patch ids int64 `[B, T, n]` of every way of looking that is scored."""
+    count, size = min(_MOST_GLIMPSES, config.max_glimpses), config.glimpse_size
+    views = {
+        f"{count}_random": random_glimpses(rng, batch_size, count, grid, size),
+        "full": full_view(batch_size, grid, size),
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(ids)) for name, ids in views.items()}

@@ -1,0 +1,367 @@
+"""Evaluation: every scene once, what is written down is what happened, and how sure it is."""
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from tiny import CLASS_NAMES, SETTINGS, MemoryScenes, raises_naming, tiny_encoder
+
+from agents import make_agent, required_observables
+from agents.commands import run_folder
+from agents.evaluation.comparison import evaluate_agents
+from agents.evaluation.config import EvaluationConfig
+from agents.evaluation.statistics import bootstrap_interval
+from agents.evaluation.walk import EpisodeRecorder, balanced_rows, evaluate
+from agents.learning.ppo.config import PpoConfig
+from agents.learning.ppo.learner import OBSERVABLES, PpoTrainer
+from agents.reports.files import write_results
+from agents.reports.tables import print_comparison
+from ave_env import ActiveExplorationEnv, ActiveExplorationVectorEnv
+from encoders import replace_head
+
+SCENES = MemoryScenes()
+ENCODER = tiny_encoder()
+QUIET = {"progress": False}
+
+
+def make_env(name, num_envs=5, **changes):
+    settings = {"encoder": ENCODER, "observe": required_observables([name]), **SETTINGS, **changes}
+    return ActiveExplorationVectorEnv(
+        num_envs, **{"scenes": SCENES, "autoreset_mode": "DISABLED", **settings}
+    )
+
+
+def explore(name, num_envs=5, num_scenes=None, watch=None, **changes):
+    env = make_env(name, num_envs, **changes)
+    return evaluate(make_agent(name, env), env, num_scenes=num_scenes, watch=watch, progress=False)
+
+
+def compare(agents, seeds=(0,), episodes=0, **changes):
+    settings = {"scenes": SCENES, "encoder": ENCODER, **SETTINGS, **changes}
+    config = EvaluationConfig(num_envs=5, seeds=seeds, episodes=episodes, progress=False)
+    return evaluate_agents(agents, "AVE-Synthetic-v0", settings, config)
+
+
+def untrained():
+    return replace_head(tiny_encoder(), CLASS_NAMES)
+
+
+def read(path):
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return list(csv.DictReader(text.decode().splitlines()))
+
+
+# The walk ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_envs", [1, 5, 12, 20])
+def test_each_scene_is_explored_exactly_once_for_any_number_of_rows(num_envs):
+    visits = []
+
+    def watch(env, t, num_rows):
+        visits.extend((t, scene) for scene in env.scene_ids[:num_rows].tolist())
+
+    evaluation = explore("raster", num_envs, watch=watch)
+    assert sorted(visits) == [(t, scene) for t in range(5) for scene in range(12)]
+    assert evaluation.scene_ids.tolist() == list(range(12))
+    assert evaluation.labels.tolist() == SCENES.labels.tolist()
+
+
+@pytest.mark.parametrize("name", ["checkerboard", "ame"])
+def test_results_without_chance_do_not_depend_on_the_number_of_rows(name):
+    reference, *others = (explore(name, num_envs) for num_envs in (1, 5, 20))
+    assert not reference.uses_chance
+    for other in others:
+        for exact in ("boxes", "flops", "flops_without_recycling", "tokens", "coverage"):
+            np.testing.assert_array_equal(getattr(other, exact), getattr(reference, exact))
+        np.testing.assert_allclose(other.log_probability, reference.log_probability, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["classification", "reconstruction"])
+def test_what_is_written_down_is_what_single_environments_report(task):
+    evaluation = explore("ame", task=task)
+    env = ActiveExplorationEnv(
+        scenes=SCENES, encoder=ENCODER, observe=("entropy", "logits"), task=task, **SETTINGS
+    )
+    agent = make_agent("ame", env)
+    for scene in (0, 7, 11):
+        observation, info = env.reset(options={"scene_id": scene})
+        for t in range(5):
+            if t:
+                observation, _, _, _, info = env.step(agent.predict(observation)[0])
+            row = (scene, t)
+            assert evaluation.boxes[row].tolist() == info["glimpse_box"].tolist()
+            assert evaluation.coverage[row] == info["coverage"]
+            assert evaluation.tokens[row] == info["tokens"]
+            if task == "reconstruction":
+                assert evaluation.rmse[row] == pytest.approx(info["rmse"], abs=0.05)
+                continue
+            assert evaluation.flops[row] == info["flops"]
+            assert evaluation.flops_total[row] == info["flops_total"]
+            assert evaluation.flops_without_recycling[row] == info["flops_without_recycling"]
+            assert evaluation.prediction[row] == info["prediction"]
+            probabilities = np.exp(observation["logits"].astype(np.float64))
+            probabilities /= probabilities.sum()
+            true = probabilities[SCENES.labels[scene]]
+            assert evaluation.log_probability[row] == pytest.approx(np.log(true), abs=1e-5)
+            assert evaluation.confidence[row] == pytest.approx(probabilities.max(), abs=1e-5)
+            assert evaluation.rank[row] == (probabilities > true).sum()
+    assert (evaluation.correct is None) == (task == "reconstruction")
+
+
+def test_a_score_is_the_mean_after_the_last_glimpse_and_more_is_better():
+    evaluation = explore("raster")
+    hits = evaluation.prediction[:, -1] == SCENES.labels
+    assert evaluation.final_score() == hits.mean()
+    painted = explore("raster", task="reconstruction")
+    assert painted.final_score() == -painted.rmse[:, -1].mean() < 0
+
+
+def test_fewer_scenes_are_spread_over_the_split():
+    assert explore("raster", num_scenes=4).scene_ids.tolist() == [0, 3, 6, 9]
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_balanced_rows_need_no_more_batches_and_pad_less_than_one_row_per_batch(scenes, most):
+    rows = balanced_rows(scenes, most)
+    batches = -(-scenes // rows)
+    assert rows <= most
+    assert batches <= -(-scenes // most)
+    assert batches * rows - scenes < batches
+
+
+def test_an_environment_that_resets_itself_is_refused():
+    env = make_env("raster", autoreset_mode="SAME_STEP")
+    with raises_naming(ValueError, ["SAME_STEP", "DISABLED"]):
+        evaluate(make_agent("raster", env), env, **QUIET)
+
+
+def test_an_environment_without_a_belief_is_refused():
+    env = make_env("raster", encoder=None, observe=())
+    with raises_naming(ValueError, ["encoder"]):
+        evaluate(make_agent("raster", env), env, **QUIET)
+
+
+def test_recorded_episodes_are_those_of_the_chosen_scenes():
+    recorder = EpisodeRecorder([2, 11])
+    evaluation = explore("random", watch=recorder)
+    for scene, snapshots in recorder.episodes.items():
+        assert [len(snapshot.boxes) for snapshot in snapshots] == [0, 1, 2, 3, 4]
+        np.testing.assert_array_equal(snapshots[-1].scene, SCENES.images[scene])
+        np.testing.assert_array_equal(snapshots[-1].boxes, evaluation.boxes[scene, 1:])
+
+
+# Comparisons -------------------------------------------------------------------------------------
+
+
+def test_agents_are_charged_for_what_they_look_at_and_nothing_else():
+    comparison = compare(["raster", "ame"])
+    raster, ame = (result.evaluations[0] for result in comparison.results)
+    split = comparison.record["split_block"]
+    for evaluation, outputs in ((raster, ("logits",)), (ame, ("entropy", "logits"))):
+        new = np.diff(evaluation.tokens[:, 1:], axis=1, prepend=0)
+        cost = ENCODER.flops(new, evaluation.tokens[:, 1:] - new, split, outputs).total
+        np.testing.assert_array_equal(evaluation.flops[:, 1:], np.where(new > 0, cost, 0))
+        assert (evaluation.flops[:, 0] == 0).all()
+
+
+def test_the_cost_of_choosing_stands_apart_from_the_encoders():
+    comparison = compare(["oracle", "raster"])
+    oracle, raster = comparison.results
+    assert oracle.privileged
+    assert not raster.privileged
+    per_action = oracle.evaluations[0].flops_per_action
+    assert per_action > 0
+    np.testing.assert_allclose(oracle.gflops("policy"), np.arange(5) * per_action / 1e9)
+    assert (raster.gflops("policy") == 0).all()
+    most = raster.evaluations[0].flops.max()
+    assert oracle.evaluations[0].flops.max() <= most
+    assert comparison.ranked() == [raster]
+
+
+def test_differences_are_paired_over_scenes():
+    comparison = compare(["raster", "center_out", "ame"])
+    assert list(comparison.differences) == [
+        ("raster", "center_out"),
+        ("raster", "ame"),
+        ("center_out", "ame"),
+    ]
+    hits = {result.label: result.evaluations[0].correct for result in comparison.results}
+    expected = bootstrap_interval(hits["raster"].astype(float) - hits["ame"])
+    interval = comparison.differences["raster", "ame"]
+    np.testing.assert_allclose(interval.low, expected.low)
+    # Before the first glimpse they know the same of the same scenes.
+    assert interval.mean[0] == interval.low[0] == interval.high[0] == 0
+
+
+def test_spread_over_seeds_and_over_scenes_are_kept_apart(tmp_path):
+    comparison = compare(["random", "raster"], seeds=(3, 4, 5))
+    chance, fixed = comparison.results
+    assert chance.seeds == (3, 4, 5)
+    assert fixed.seeds == (3,)  # the other seeds would do the same
+    assert fixed.over_seeds("accuracy") is None
+    per_seed = np.array([one.correct.mean(axis=0) for one in chance.evaluations])
+    np.testing.assert_allclose(chance.over_seeds("accuracy"), per_seed.std(axis=0, ddof=1))
+    np.testing.assert_allclose(chance.over_scenes["accuracy"].mean, per_seed.mean(axis=0))
+    write_results(comparison, tmp_path)
+    rows = [row for row in read(tmp_path / "per_step.csv") if row["metric"] == "accuracy"]
+    found = {(row["agent"], row["seed"], row["t"]): float(row["mean"]) for row in rows}
+    assert len(found) == 4 * 5
+    for seed, means in zip((3, 4, 5), per_seed, strict=True):
+        assert [found["random", str(seed), str(t)] for t in range(5)] == pytest.approx(means)
+
+
+def test_mistakes_show_before_anything_is_explored(monkeypatch):
+    explored = []
+    monkeypatch.setattr(
+        "agents.evaluation.comparison.evaluate", lambda *_, **__: explored.append(1)
+    )
+    with raises_naming(ValueError, ["decoder"]):
+        compare(["raster", "ame"], encoder=tiny_encoder(decoder=False))
+    with raises_naming(ValueError, ["nonsense"]):
+        compare(["raster", "nonsense"])
+    with raises_naming(ValueError, ["oracle", "reconstruction"]):
+        compare(["raster", "oracle"], task="reconstruction")
+    with raises_naming(ValueError, ["twice", "raster"]):
+        compare(["raster", "raster"])
+    assert not explored
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_scenes": 0}, {"num_envs": 0}, {"episodes": -1}, {"seeds": (1, 1)}]
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with raises_naming(ValueError, list(wrong)):
+        EvaluationConfig(**wrong)
+
+
+def test_trained_agents_go_by_their_shortest_distinct_names(tmp_path):
+    env = make_env("raster", 2, observe=OBSERVABLES, autoreset_mode="SAME_STEP")
+    trainer = PpoTrainer(env, PpoConfig(batch_size=8))
+    for name in ("a", "b"):
+        trainer.save(tmp_path / name)
+    labels = [result.label for result in compare(["random", tmp_path / "a"]).results]
+    assert labels == ["random", "ppo"]
+    labels = [result.label for result in compare([tmp_path / "a", tmp_path / "b"]).results]
+    assert labels == ["a", "b"]
+    with raises_naming(ValueError, [str(tmp_path / "a"), "encoder"]):
+        compare([tmp_path / "a"], encoder=tiny_encoder(depth=4))
+
+
+# Files and tables --------------------------------------------------------------------------------
+
+
+def test_files_hold_what_happened(tmp_path):
+    comparison = compare(["random", "oracle"], episodes=1)
+    write_results(comparison, tmp_path)
+    steps, scenes = read(tmp_path / "per_step.csv"), read(tmp_path / "per_scene.csv.gz")
+    assert len(scenes) == 2 * 12 * 5
+    for step in steps:
+        rows = [row for row in scenes if (row["agent"], row["t"]) == (step["agent"], step["t"])]
+        assert len({row["scene_id"] for row in rows}) == int(step["n"]) == 12
+
+        def mean(column, rows=rows):
+            return np.mean([float(row[column]) for row in rows])
+
+        if step["metric"] == "calibration_error":
+            continue
+        names = {"accuracy": "correct", "negative_log_likelihood": "log_probability"}
+        sign = -1 if step["metric"] == "negative_log_likelihood" else 1
+        column = names.get(step["metric"], step["metric"])
+        assert float(step["mean"]) == pytest.approx(sign * mean(column), rel=1e-5)
+        assert float(step["ci_lo"]) <= float(step["mean"]) <= float(step["ci_hi"])
+        assert float(step["gflops_step"]) == pytest.approx(mean("flops") / 1e9)
+        assert float(step["gflops_total"]) == pytest.approx(mean("flops_total") / 1e9)
+        policy = mean("flops_policy_total") / 1e9
+        assert float(step["gflops_policy_total"]) == pytest.approx(policy)
+    measures = {"accuracy", "negative_log_likelihood", "coverage", "calibration_error"}
+    assert {step["metric"] for step in steps} == measures
+
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["scenes"]["name"] == SCENES.name
+    assert summary["scenes"]["num_scenes"] == 12
+    final = [s for s in steps if (s["agent"], s["t"], s["metric"]) == ("random", "4", "accuracy")]
+    accuracy = summary["agents"]["random"]["final"]["accuracy"]
+    assert accuracy["mean"] == pytest.approx(float(final[0]["mean"]))
+    assert accuracy["ci_lo"] == pytest.approx(float(final[0]["ci_lo"]))
+    assert summary["agents"]["oracle"]["privileged"]
+    for files in ("episodes/*.gif", "episodes/*.mp4", "gaze/*.png"):
+        assert len(list(tmp_path.glob(files))) == 2
+
+
+def test_the_same_run_writes_the_same_bytes(tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        write_results(compare(["random"], episodes=1), folder)
+    names = [path.relative_to(folders[0]) for path in folders[0].rglob("*.*")]
+    files = {"summary.json", "curves.png", "per_scene.csv.gz", "report.html", "gaze/random.png"}
+    assert files | {"episodes/random-scene-0.mp4"} <= {str(name) for name in names}
+    for name in names:
+        if str(name) != run_folder.RUN_FILE:
+            same = (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+            assert same, name
+
+
+def test_an_untrained_head_has_no_accuracy_anywhere(tmp_path):
+    with pytest.warns(UserWarning, match="head"):
+        comparison = compare(["raster", "ame"], encoder=untrained())
+    evaluation = comparison.results[0].evaluations[0]
+    assert comparison.main_metric is None
+    assert evaluation.correct is None
+    with pytest.raises(ValueError, match="untrained head"):
+        evaluation.final_score()
+    write_results(comparison, tmp_path)
+    assert {row["metric"] for row in read(tmp_path / "per_step.csv")} == {"coverage"}
+    for row in read(tmp_path / "per_scene.csv.gz"):
+        assert row["correct"] == row["prediction"] == row["log_probability"] == ""
+        assert int(row["flops"]) > 0 or row["t"] == "0"
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["agents"]["ame"]["final"].keys() == {"coverage"}
+    assert summary["agents"]["ame"]["gflops_per_episode"] > 0
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def printed(comparison):
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_comparison(comparison, console)
+    return console.export_text()
+
+
+def test_the_table_shows_means_intervals_and_costs():
+    comparison = compare(["raster", "oracle"])
+    text = printed(comparison)
+    for result in comparison.results:
+        for t in (1, 2, 4):
+            interval = result.over_scenes["accuracy"]
+            assert f"{100 * interval.mean[t]:.1f}".replace("100.0", "100") in text
+        assert f"{result.gflops()[-1]:#.3g}" in text
+        assert f"{result.gflops('flops_without_recycling')[-1]:#.3g}" in text
+    for word in ("multiply-accumulate", "upper bound", "12 scenes of memory", "tiny", "saved"):
+        assert word in text
+
+
+def test_the_table_prints_untrained_head_in_place_of_every_accuracy():
+    with pytest.warns(UserWarning, match="head"):
+        comparison = compare(["raster", "random"], encoder=untrained())
+    text = printed(comparison)
+    rows = [line for line in text.splitlines() if line.strip().startswith(("raster", "random"))]
+    assert len(rows) == 2
+    assert all("untrained head" in row for row in rows)
+    assert "bootstrap" not in text
+
+
+def test_the_table_of_a_reconstruction_shows_errors():
+    comparison = compare(["raster", "ame"], task="reconstruction")
+    text = printed(comparison)
+    error = comparison.results[0].over_scenes["rmse"].mean[-1]
+    assert f"{error:.1f}" in text
+    assert "RMSE" in text
+    assert "accuracy" not in text
+    assert comparison.ranked()[0].over_scenes["rmse"].mean[-1] == min(
+        result.over_scenes["rmse"].mean[-1] for result in comparison.results
+    )

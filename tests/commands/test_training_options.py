@@ -1,0 +1,140 @@
+"""Where the options of a training run come from, and which ones win."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import raises_naming
+
+import train_agent
+from agents.commands.yaml_options import (
+    DEFAULTS_FOLDER,
+    environment_defaults,
+    read_yaml,
+    with_values,
+)
+from ave_env.registration import ENVIRONMENTS
+from train_agent import Options
+
+ROOT = Path(train_agent.__file__).parent
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """What a command line comes to, without training."""
+
+    def call(*arguments) -> Options:
+        seen = []
+        monkeypatch.setattr(train_agent, "train", seen.append)
+        monkeypatch.setattr(sys, "argv", ["train_agent.py", *map(str, arguments)])
+        train_agent.main()
+        return seen[0]
+
+    return call
+
+
+def test_every_environment_has_defaults_that_fit():
+    assert {path.stem for path in DEFAULTS_FOLDER.glob("*.yml")} == set(ENVIRONMENTS)
+    for env_id in ENVIRONMENTS:
+        values, source = environment_defaults(env_id)
+        options = with_values(Options(), values, str(source))
+        assert options != dataclasses.replace(options, seed=1)
+        for name in ("env", "resume", "smoke", "output"):
+            assert name not in values
+
+
+def test_the_command_line_wins_over_the_environments_defaults(parse):
+    imagenet = parse("--env", "AVE-ImageNet-v0")
+    assert imagenet.ppo.gamma == 0.95
+    assert imagenet.total_timesteps == 2_000_000
+    changed = parse("--env=AVE-ImageNet-v0", "-n", 5, "--ppo.gamma", 0.5)
+    assert (changed.total_timesteps, changed.ppo.gamma) == (5, 0.5)
+    assert changed.ppo.batch_size == imagenet.ppo.batch_size
+    assert parse().ppo.gamma == Options().ppo.gamma
+
+
+def test_a_file_of_ones_own_takes_the_place_of_the_environments(parse, tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text("n_envs: 16\nimage_size: [64, 128]\nppo: {learning_rate: 1e-4}\noutput: here\n")
+    options = parse("--env", "AVE-ImageNet-v0", "--conf-file", path, "--seed", 4)
+    assert (options.n_envs, options.image_size, options.seed) == (16, (64, 128), 4)
+    assert options.ppo.learning_rate == 1e-4
+    assert options.ppo.gamma == Options().ppo.gamma
+    assert options.output == Path("here")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("n_env: 3", ["n_env", "did you mean 'n_envs'"]),
+        ("ppo: {gama: 3}", ["gama", "did you mean 'gamma'"]),
+        ("n_envs: many", ["n_envs='many'", "int"]),
+        ("n_envs: true", ["n_envs=True", "int"]),
+        ("task: painting", ["task='painting'"]),
+        ("image_size: [1, 2, 3]", ["image_size=[1, 2, 3]"]),
+        ("- 1", ["expected a mapping"]),
+        ("a: [", ["cannot be read as YAML"]),
+    ],
+)
+def test_mistakes_in_files_are_named(tmp_path, text, words):
+    path = tmp_path / "mine.yml"
+    path.write_text(text)
+    with raises_naming(ValueError, [str(path), *words]):
+        with_values(Options(), read_yaml(path), str(path))
+
+
+def test_a_file_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_agent.py", "--conf-file", "/nowhere.yml"])
+    with pytest.raises(SystemExit, match=r"train_agent\.py: error: /nowhere\.yml"):
+        train_agent.main()
+
+
+def test_a_resumed_run_keeps_its_options_and_may_only_go_on_longer(parse, tmp_path):
+    options = dataclasses.replace(
+        Options(), n_envs=16, image_size=(64, 128), smoke=True, total_timesteps=512
+    )
+    record = {"configuration": dataclasses.asdict(options)}
+    (tmp_path / "run.json").write_text(json.dumps(record, default=str))
+    resumed = parse("--resume", tmp_path)
+    assert resumed == dataclasses.replace(options, resume=tmp_path)
+    longer = parse("--resume", tmp_path, "-n", 640, "--no-progress")
+    assert (longer.total_timesteps, longer.progress) == (640, False)
+    with pytest.raises(SystemExit, match="n_envs is 16 in this run and cannot become 32"):
+        parse("--resume", tmp_path, "--n-envs", 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["train_agent.py", "--total-timestep", "5"], "--total-timesteps"),
+        (["train_agent.py", "--ppo.gama", "5"], "--ppo.gamma"),
+        (["eval_agent.py", "--stop-confidenc", "0.5"], "--stop-confidence"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest_one(arguments, suggestion):
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert suggestion in done.stderr + done.stdout
+
+
+def test_tracking_without_its_library_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['wandb'] = None\n"
+        "import train_agent\n"
+        f"sys.argv[1:] = ['--track', '--output', {str(tmp_path)!r}]\n"
+        "train_agent.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "active-visual-exploration[track]" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())  # nothing was begun

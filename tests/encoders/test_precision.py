@@ -1,0 +1,118 @@
+"""What is done for speed changes no result, and leaves the encoder as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers import ALL_OUTPUTS, random_images, take_patches, tiny_encoder
+from tiny import tiny_vector_env
+from torch import nn
+
+from encoders.layers import decoder as decoders
+from encoders.layers.vit import set_fused_attention
+from encoders.storage import weights_hash
+from encoders.support.precision import autocast, cast_for_inference, resolve_precision
+
+CPU = torch.device("cpu")
+RAGGED = torch.tensor(
+    [[[0, 1, 2], [9, -1, 12]], [[4, -1, -1], [-1, -1, -1]], [[7, 8, 9], [1, 2, 3]]]
+)
+
+
+def explore(encoder, dtype=torch.float32, split=1):
+    images = random_images(encoder, len(RAGGED)).float()
+    patches = take_patches(encoder, images, RAGGED)
+    state = encoder.init_state(len(RAGGED))
+    with autocast(CPU, dtype):
+        for step in range(RAGGED.shape[1]):
+            belief, state = encoder.observe(
+                patches[:, step], RAGGED[:, step], state, split, ALL_OUTPUTS
+            )
+    return {name: getattr(belief, name) for name in ALL_OUTPUTS}
+
+
+def test_weights_cast_once_give_what_autocast_gives():
+    encoder = tiny_encoder()
+    set_fused_attention(encoder, False)
+    expected = explore(encoder, torch.bfloat16)
+    found = explore(cast_for_inference(encoder, torch.bfloat16), torch.bfloat16)
+    for name in ALL_OUTPUTS:
+        assert torch.equal(found[name], expected[name]), name
+    exact = explore(encoder)
+    assert not torch.equal(found["logits"], exact["logits"])
+    torch.testing.assert_close(found["latent"].float(), exact["latent"], rtol=0.1, atol=0.1)
+
+
+def test_casting_leaves_the_encoder_as_it_was_and_shares_the_rest():
+    encoder = tiny_encoder()
+    before = weights_hash(encoder)
+    fused = [block.attn.fused_attn for block in encoder.backbone.vit.blocks]
+    lowered = cast_for_inference(encoder, torch.bfloat16)
+    assert weights_hash(encoder) == before
+    assert all(parameter.dtype == torch.float32 for parameter in encoder.parameters())
+    assert fused == [block.attn.fused_attn for block in encoder.backbone.vit.blocks]
+    cast = {
+        f"{layer}.{name}"
+        for layer, module in lowered.named_modules()
+        if isinstance(module, nn.Linear)
+        for name, _ in module.named_parameters()
+    }
+    own = dict(encoder.named_parameters())
+    for name, parameter in lowered.named_parameters():
+        if name in cast:
+            assert parameter.dtype == torch.bfloat16
+        else:
+            assert parameter is own[name]
+    assert cast_for_inference(encoder, torch.float32) is encoder
+
+
+def test_environments_run_in_the_precision_asked_for():
+    beliefs = {}
+    for precision in ("float32", "bfloat16"):
+        envs = tiny_vector_env(3, precision=precision, observe=("latent", "logits", "entropy"))
+        envs.reset(seed=0)
+        for action in (0, 7):
+            observation, *_ = envs.step(np.full(3, action))
+        beliefs[precision] = observation
+        assert envs.observer.encoder.backbone.vit.head.weight.dtype == torch.float32
+    for name in ("latent", "logits", "entropy"):
+        exact, lowered = beliefs["float32"][name], beliefs["bfloat16"][name]
+        assert lowered.dtype == np.float32
+        assert not np.array_equal(exact, lowered)
+        np.testing.assert_allclose(lowered, exact, rtol=0.2, atol=0.2)
+
+
+def test_new_weights_are_seen_after_a_refresh():
+    envs = tiny_vector_env(2, precision="bfloat16")
+    before = envs.observer.belief["logits"].copy()
+    with torch.no_grad():
+        envs.observer.encoder.backbone.vit.head.weight.add_(1.0)
+    envs.observer.refresh_prior()
+    assert not np.allclose(envs.observer.belief["logits"], before)
+
+
+@pytest.mark.parametrize("split", [0, 1, 3])
+def test_explicit_and_fused_attention_agree_on_ragged_rows(split):
+    encoder = tiny_encoder()
+    fused = explore(encoder, split=split)
+    set_fused_attention(encoder, False)
+    explicit = explore(encoder, split=split)
+    for name in ALL_OUTPUTS:
+        torch.testing.assert_close(explicit[name], fused[name], rtol=1e-4, atol=1e-4)
+
+
+def test_rows_decoded_in_groups_are_decoded_alike(monkeypatch):
+    encoder = tiny_encoder()
+    whole = explore(encoder)
+    rows_at_once = encoder.decoder.rows_at_once(CPU)
+    monkeypatch.setattr(decoders, "_CACHED_ELEMENTS", 1)
+    assert encoder.decoder.rows_at_once(CPU) == 1 < rows_at_once
+    grouped = explore(encoder)
+    for name in ALL_OUTPUTS:
+        torch.testing.assert_close(grouped[name], whole[name])
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'half'; expected 'float32', 'bfloat16' or 'auto'"):
+        resolve_precision("half", CPU)
