@@ -12,9 +12,9 @@ class Scenes(abc.ABC):
         name: Source of the images ("synthetic", "sun360", "imagenet", "imagefolder"); it goes into
             every result file.
         split: "train", "val" or "test".
-        class_names: One name per class; ``labels`` index this tuple.
+        class_names: One name per class; `labels` index this tuple.
         image_size: Height and width of every image, in pixels.
-        labels: Class of every scene, int64 ``[N]``.
+        labels: Class of every scene, int64 `[N]`.
         seamless: True when the left and right edges of an image meet, as in 360-degree panoramas.
     """
 
@@ -31,14 +31,14 @@ class Scenes(abc.ABC):
 
     @abc.abstractmethod
     def load(self, index: int) -> np.ndarray:
-        """Return one image.
+        """Returns one image.
 
         Args:
-            index: Number of the scene, ``0 <= index < len(self)``.
+            index: Number of the scene, `0 <= index < len(self)`.
 
         Returns:
-            RGB image, uint8 ``[H, W, 3]``, C-contiguous.
+            RGB image, uint8 `[H, W, 3]`, C-contiguous.
 
         Raises:
-            IndexError: If ``index`` is out of range.
+            IndexError: If `index` is out of range.
         """

@@ -47,10 +47,10 @@ class CachedScenes(Scenes):
         """Returns one image, read-only: it may be the cached one.
 
         Args:
-            index: Number of the scene, ``0 <= index < len(self)``.
+            index: Number of the scene, `0 <= index < len(self)`.
 
         Returns:
-            RGB image, uint8 ``[H, W, 3]``, C-contiguous, not writeable.
+            RGB image, uint8 `[H, W, 3]`, C-contiguous, not writeable.
 
         Raises:
             IndexError: If `index` is out of range.

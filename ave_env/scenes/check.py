@@ -1,4 +1,4 @@
-"""Reports on a whole data set: ``python -m ave_env.scenes.check ROOT``."""
+"""Reports on a whole data set: `python -m ave_env.scenes.check ROOT`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Packs a folder of scenes into one HDF5 file.
 
-``python -m ave_env.scenes.pack SOURCE OUT.h5``. The schema is described in
+`python -m ave_env.scenes.pack SOURCE OUT.h5`. The schema is described in
 `ave_env.scenes.packed.hdf5`.
 """
 

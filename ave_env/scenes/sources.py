@@ -31,8 +31,8 @@ def open_scenes(
         split: "train", "val" or "test"; `ave_env.scenes.files.splits` says what stands for a split
             that the data do not have.
         data_root: Folder of the images, or an HDF5 file made from it by `ave_env.scenes.pack`.
-            None = the environment variable ``AVE_SUN360_ROOT``, ``AVE_IMAGENET_ROOT`` or
-            ``AVE_IMAGEFOLDER_ROOT``.
+            None = the environment variable `AVE_SUN360_ROOT`, `AVE_IMAGENET_ROOT` or
+            `AVE_IMAGEFOLDER_ROOT`.
         image_size: Height and width in pixels to bring images to.
         seed: Seed of synthetic scenes.
         list_file: List of the panoramas of a SUN360 folder; its first tenth is `val`.

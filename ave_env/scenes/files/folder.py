@@ -1,11 +1,11 @@
 """Scenes in folders, in the layouts that data sets have on disk.
 
-* `sun360`: ``{indoor,outdoor}/<class>/pano_*.jpg``. The class is the first two parts of the path.
+* `sun360`: `{indoor,outdoor}/<class>/pano_*.jpg`. The class is the first two parts of the path.
   A list file (one path per line) names the panoramas; its first tenth is `val`, the rest `train`,
   and `test` is `val`, as in the published results. Without one, each class is divided by a hash of
   the file names into 80 % `train`, 10 % `val` and 10 % `test`.
-* `imagenet`: ``{train,val}/<wnid>/*.JPEG``; `test` is `val`.
-* `imagefolder`: ``{train,val,test}/<class>/<image>``.
+* `imagenet`: `{train,val}/<wnid>/*.JPEG`; `test` is `val`.
+* `imagefolder`: `{train,val,test}/<class>/<image>`.
 
 `ave_env.scenes.files.splits` says what stands for a split that is missing. Listings are sorted;
 hidden files and files that are no images are passed over. Class folders are not searched any
@@ -50,7 +50,7 @@ class Listing:
     Attributes:
         folder: What the names are relative to.
         names: Path of every image, with forward slashes.
-        labels: Class of every image, int64 ``[N]``.
+        labels: Class of every image, int64 `[N]`.
         class_names: Names of all classes of the data set, also of those without images here.
         ignored: Paths in class folders that are not images.
     """
