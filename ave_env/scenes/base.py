@@ -16,6 +16,7 @@ class Scenes(abc.ABC):
         image_size: Height and width of every image, in pixels.
         labels: Class of every scene, int64 `[N]`.
         seamless: True when the left and right edges of an image meet, as in 360-degree panoramas.
+        targets: What a task may ask for with `target`.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Scenes(abc.ABC):
     image_size: tuple[int, int]
     labels: np.ndarray
     seamless: bool
+    targets: tuple[str, ...] = ("label", "image")
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -42,3 +44,30 @@ class Scenes(abc.ABC):
         Raises:
             IndexError: If `index` is out of range.
         """
+
+    def target(self, kind: str, index: int) -> int | np.ndarray:
+        """Returns what a task is about in one scene.
+
+        Every source knows the class and the image. A source that knows more of its scenes, such as
+        segmentation masks or boxes of objects, names it in `targets` and returns it from here; for
+        all else it calls this method.
+
+        Args:
+            kind: One of `targets`.
+            index: Number of the scene, `0 <= index < len(self)`.
+
+        Returns:
+            For "label" the class, a Python integer; for "image" what `load` returns.
+
+        Raises:
+            ValueError: These scenes have no such target.
+            IndexError: If `index` is out of range.
+        """
+        if kind == "image":
+            return self.load(index)
+        if kind == "label":
+            if not 0 <= index < len(self):
+                raise IndexError(f"scene {index} of {len(self)} scenes")
+            return int(self.labels[index])
+        known = ", ".join(map(repr, self.targets))
+        raise ValueError(f"scenes of {self.name!r} have no target {kind!r}; they have {known}")
