@@ -19,22 +19,15 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.decoding import IMAGE_SUFFIXES
 from ave_env.scenes.files.encoded import EncodedScenes
+from ave_env.scenes.files.layouts import LAYOUTS, Source
 from ave_env.scenes.files.splits import SPLITS, SplitChoice, assign_parts, choose_split
 
-Source = Literal["sun360", "imagenet", "imagefolder"]
-
-LAYOUTS = {
-    "sun360": "{indoor,outdoor}/<class>/pano_*.jpg",
-    "imagenet": "{train,val}/<wnid>/*.JPEG",
-    "imagefolder": "{train,val,test}/<class>/<image>",
-}
 SUN360_PLACES = ("indoor", "outdoor")
 SUN360_LIST_FILES = (  # looked for in the folder when no list file is given
     "sun360-dataset26-random.txt",
@@ -60,6 +53,11 @@ class Listing:
     labels: np.ndarray
     class_names: tuple[str, ...]
     ignored: list[str] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """Where the images are."""
+        return [os.path.join(self.folder, name) for name in self.names]
 
 
 def recognise_source(root: str | os.PathLike[str]) -> Source:
