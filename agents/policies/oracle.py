@@ -39,7 +39,7 @@ class OracleAgent(Agent):
             observer.encoder.flops(
                 per_glimpse,
                 per_glimpse * (base.configuration.num_glimpses - 1),
-                split_block=observer.split_block,
+                **observer.options,
                 outputs=("logits",),
             ).total
         )
@@ -61,11 +61,11 @@ class OracleAgent(Agent):
     ) -> np.ndarray:
         """Log-probability of the label after each candidate glimpse, float64 `[candidates]`."""
         observer = self.env.observer
-        glimpses = self.sensor.capture(self.env.images[rows], actions)
-        ids = self.sensor.patch_ids(actions)
+        glimpse = self.sensor.look(self.env.images[rows], actions, ())
+        ids = glimpse.patch_ids
         seen = visited.reshape(len(visited), -1)[rows[:, None], ids].astype(bool)
         belief, _ = observer.encode(
-            glimpses,
+            glimpse.patches,
             np.where(seen, -1, ids),
             observer.state.select(torch.from_numpy(rows)),
             outputs=("logits",),

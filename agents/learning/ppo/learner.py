@@ -218,7 +218,7 @@ class PpoTrainer:
             "timesteps": self.num_timesteps,
             "encoder": observer.encoder.config.name,
             "encoder_hash": weights_hash(observer.encoder),
-            "split_block": observer.split_block,
+            "split_block": observer.options["split_block"],
             "environment": {
                 **self._made_with,
                 "glimpse_size": configuration.glimpse_size,
@@ -304,10 +304,11 @@ def check_encoder(description: dict[str, Any], observer: Any, source: str) -> No
             f"(weights {description['encoder_hash'][:12]}), not with "
             f"{observer.encoder.config.name!r} (weights {given[:12]})"
         )
-    if observer.split_block != description["split_block"]:
+    split_block = observer.options.get("split_block")
+    if split_block != description["split_block"]:
         raise ValueError(
             f"{source}: trained with split_block={description['split_block']}, the environment "
-            f"has split_block={observer.split_block}"
+            f"has split_block={split_block}"
         )
 
 
