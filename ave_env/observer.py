@@ -105,6 +105,15 @@ class Observer:
         Raises:
             ValueError: An encoder that cannot compute what is asked of it.
         """
+        class_names = tuple(scenes.class_names)
+        config = encoder.config
+        if "logits" in parts and config.class_names is None:
+            warnings.warn(
+                f"the class head of encoder {config.name!r} was not trained for the "
+                f"{len(class_names)} classes of the {scenes.name!r} scenes: predictions and "
+                "classification rewards mean nothing until it is",
+                stacklevel=2,
+            )
         capacity = configuration.num_glimpses * sensor.patches_per_glimpse
         if configuration.overlap == "dedup":
             capacity = min(capacity, sensor.grid[0] * sensor.grid[1])
@@ -115,7 +124,7 @@ class Observer:
             options=configuration.family_options,
             capacity=capacity,
             patches_per_glimpse=sensor.patches_per_glimpse,
-            trained_head=encoder.config.class_names == tuple(scenes.class_names),
+            trained_head=config.class_names == class_names,
             precision=configuration.precision,
         )
 
@@ -238,7 +247,7 @@ def open_encoder(configuration: Configuration, scenes: Scenes, *, classify: bool
     """Builds the encoder that a configuration names, for some scenes.
 
     A class head that was trained for other classes than those of the scenes is replaced by a new
-    one, with a warning; that of an encoder already built is left to its owner.
+    one; that of an encoder already built is left to its owner.
 
     Args:
         configuration: Names the encoder, or holds one.
@@ -279,10 +288,4 @@ def open_encoder(configuration: Configuration, scenes: Scenes, *, classify: bool
             f"that are not the {len(class_names)} of the {scenes.name!r} scenes; give it "
             "another with encoders.replace_head(encoder, class_names)"
         )
-    warnings.warn(
-        f"the class head of encoder {config.name!r} was not trained for the "
-        f"{len(class_names)} classes of the {scenes.name!r} scenes: predictions and "
-        "classification rewards mean nothing until it is",
-        stacklevel=2,
-    )
     return encoder

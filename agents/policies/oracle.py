@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from agents.base import Agent, Observation
+from ave_env.sensors.base import FiniteSensor
 
 
 class OracleAgent(Agent):
@@ -25,6 +26,9 @@ class OracleAgent(Agent):
 
     name = "oracle"
     required = ("logits",)
+    sensors = (FiniteSensor,)
+    tasks = ("classification",)
+    privileged = True
 
     def __init__(
         self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0, batch_size: int = 1024
@@ -34,7 +38,7 @@ class OracleAgent(Agent):
         self.env = base
         self.batch_size = batch_size
         observer = base.observer
-        per_glimpse = self.sensor.glimpse_size**2
+        per_glimpse = self.sensor.patches_per_glimpse
         self.flops_per_action = self.sensor.num_actions * int(
             observer.encoder.flops(
                 per_glimpse,
