@@ -14,6 +14,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
+from agents.learning.boundary import environment_state, restore_environment
 from agents.learning.callbacks import ExplorationCallback, ProgressCallback
 from agents.learning.learner import Learner
 from agents.learning.ppo.agent import POLICY_FILE, PpoAgent, check_encoder
@@ -152,16 +153,9 @@ class PpoLearner(Learner):
             )
         check_encoder(read_agent(folder), self.env.observer, str(folder))
         state = torch.load(path, weights_only=True)
-        if len(state["scene_ids"]) != self.env.num_envs:
-            raise ValueError(
-                f"{path}: saved with {len(state['scene_ids'])} rows, the environment has "
-                f"{self.env.num_envs}; pass --n-envs {len(state['scene_ids'])}"
-            )
         # Rollouts are whole episodes, so that between two of them every row has just begun one.
-        observation, _ = self.env.reset(options={"scene_id": state["scene_ids"].numpy()})
+        observation = restore_environment(self.env, state, str(path))
         self.model.restore(state, {key: observation[key] for key in POLICY_KEYS})
-        for generator, saved in zip(self.env.np_random, state["row_generators"], strict=True):
-            generator.bit_generator.state = saved
 
     def save(self, folder: Path) -> None:
         """Writes the agent: `agent.json` and `policy.safetensors`."""
@@ -200,11 +194,7 @@ class PpoLearner(Learner):
         return PpoAgent(env, folder, seed)
 
     def _state(self) -> dict[str, Any]:
-        return {
-            **self.model.training_state(),
-            "scene_ids": torch.from_numpy(self.env.scene_ids.copy()),
-            "row_generators": [generator.bit_generator.state for generator in self.env.np_random],
-        }
+        return {**self.model.training_state(), **environment_state(self.env)}
 
     def _reach_boundary(self) -> None:
         """Keeps the state between two rollouts, the only points a run can be resumed from."""
