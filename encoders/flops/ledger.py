@@ -90,14 +90,10 @@ class FlopLedger:
     """
 
     def __init__(self, vit: PatchVit, decoder: GlimpseDecoder | None) -> None:
-        from torch import nn
-
-        projection = vit.vit.patch_embed.proj
-        self._patch = projection.weight.numel()
+        self._patch = vit.projection.weight.numel()
         self._prefix = vit.num_prefix_tokens
-        self._blocks = tuple(BlockCost.of(block) for block in vit.vit.blocks)
-        heads = (getattr(vit.vit, name, None) for name in ("head", "head_dist"))
-        self._head = sum(head.weight.numel() for head in heads if isinstance(head, nn.Linear))
+        self._blocks = tuple(BlockCost.of(block) for block in vit.blocks)
+        self._heads = {name: head.flops for name, head in vit.heads.items()}
         self._decoder = decoder
 
     def count(
@@ -131,7 +127,8 @@ class FlopLedger:
         extractor = np.where((new > 0) | (cached == 0), extracted, 0)
         aggregator = self._blocks_cost(self._prefix + cached + new, split, len(self._blocks))
         decoder = self._decoder_cost(cached + new, outputs)
-        head = np.full_like(new, self._head if "logits" in outputs else 0)
+        heads = sum(flops for name, flops in self._heads.items() if name in outputs)
+        head = np.full_like(new, heads)
         parts = (extractor, aggregator, decoder, head)
         return FlopCount(*(int(part) if scalar else part for part in parts))
 

@@ -126,7 +126,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             return self
         config = dataclasses.replace(self.config, image_size=(height, width))
         vit = self.backbone
-        resized = build_encoder(config).to(vit.vit.patch_embed.proj.weight)  # its dtype and device
+        resized = build_encoder(config).to(vit.projection.weight)  # its dtype and device
         state = self.state_dict()
         first_rows = {"backbone.vit.pos_embed": vit.first_position_row, "decoder.pos_embed": 1}
         for key, first in first_rows.items():

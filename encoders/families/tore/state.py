@@ -52,7 +52,7 @@ class ToreState:
     @classmethod
     def empty(cls, batch_size: int, capacity: int, vit: PatchVit) -> ToreState:
         """An empty cache for `batch_size` rows with room for `capacity` patch tokens each."""
-        weight = vit.vit.patch_embed.proj.weight
+        weight = vit.projection.weight
         counts = torch.zeros(batch_size, dtype=torch.int64)
         return cls(
             buffer=weight.new_zeros(batch_size, vit.num_prefix_tokens + capacity, vit.width),

@@ -41,9 +41,19 @@ class PatchVit(nn.Module):
         self.pools_patches: bool = vit.global_pool == "avg"
 
     @property
+    def projection(self) -> nn.Conv2d:
+        """The patch embedding's layer, whose dtype and device are those of the model."""
+        return self.vit.patch_embed.proj
+
+    @property
+    def blocks(self) -> nn.Sequential:
+        """The transformer blocks."""
+        return self.vit.blocks
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.vit.patch_embed.proj.weight.device
+        return self.projection.weight.device
 
     @property
     def first_position_row(self) -> int:
@@ -92,7 +102,9 @@ class PatchVit(nn.Module):
         tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
         tokens = vit.patch_embed.norm(tokens)
         if vit.pos_embed is not None:
-            tokens = tokens + vit.pos_embed[0, self.first_position_row :][patch_ids.clamp(min=0)]
+            # Not by indexing, whose gradients several threads add up in any order.
+            table = vit.pos_embed[0, self.first_position_row :]
+            tokens = tokens + F.embedding(patch_ids.clamp(min=0), table)
         return vit.norm_pre(vit.pos_drop(tokens))
 
     def embed_prefix(self, batch_size: int) -> Tensor:
@@ -133,7 +145,7 @@ class PatchVit(nn.Module):
             return tokens, counts
         for index in range(start, stop):
             reduction = (reductions or {}).get(index)
-            tokens, count = run_block(self.vit.blocks[index], tokens, reduction)
+            tokens, count = run_block(self.blocks[index], tokens, reduction)
             if count is not None:
                 counts[index] = count
         return tokens, counts
