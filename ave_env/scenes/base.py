@@ -1,6 +1,7 @@
 """What every source of images offers to the environments."""
 
 import abc
+from typing import Any
 
 import numpy as np
 
@@ -45,29 +46,30 @@ class Scenes(abc.ABC):
             IndexError: If `index` is out of range.
         """
 
-    def target(self, kind: str, index: int) -> int | np.ndarray:
-        """Returns what a task is about in one scene.
+    def target(self, name: str, index: int) -> Any:
+        """Returns what is true of a scene, for tasks that ask for it.
 
         Every source knows the class and the image. A source that knows more of its scenes, such as
         segmentation masks or boxes of objects, names it in `targets` and returns it from here; for
         all else it calls this method.
 
         Args:
-            kind: One of `targets`.
+            name: One of `targets`.
             index: Number of the scene, `0 <= index < len(self)`.
 
         Returns:
-            For "label" the class, a Python integer; for "image" what `load` returns.
+            For "label" the class, an integer of Python; for "image" what `load` returns; for a
+            target of the source's own, whatever the source says.
 
         Raises:
             ValueError: These scenes have no such target.
             IndexError: If `index` is out of range.
         """
-        if kind == "image":
+        if name == "image":
             return self.load(index)
-        if kind == "label":
+        if name == "label":
             if not 0 <= index < len(self):
                 raise IndexError(f"scene {index} of {len(self)} scenes")
             return int(self.labels[index])
         known = ", ".join(map(repr, self.targets))
-        raise ValueError(f"scenes of {self.name!r} have no target {kind!r}; they have {known}")
+        raise ValueError(f"scenes of {self.name!r} have no target {name!r}; they have {known}")

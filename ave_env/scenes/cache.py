@@ -70,9 +70,9 @@ class CachedScenes(Scenes):
                 return image
         return self._readable[slot]
 
-    def target(self, kind: str, index: int) -> int | np.ndarray:
+    def target(self, name: str, index: int) -> Any:
         """Returns what the scenes underneath return, but images out of the cache, read-only."""
-        return self.load(index) if kind == "image" else self.scenes.target(kind, index)
+        return self.load(index) if name == "image" else self.scenes.target(name, index)
 
     @property
     def cached_bytes(self) -> int:

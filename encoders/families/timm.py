@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import huggingface_hub
@@ -22,23 +21,7 @@ from encoders.families.tore.surgery import PatchVit
 
 TIMM_PREFIX = "timm/"
 TIMM_MODULES = ("vision_transformer", "deit")
-
-
-@contextlib.contextmanager
-def _offline_unless_reachable() -> Iterator[None]:
-    """Spares the minute of retries where the hub cannot be reached; cached files still load."""
-    constants = huggingface_hub.constants
-    host = urllib.parse.urlsplit(constants.ENDPOINT).hostname
-    before = constants.HF_HUB_OFFLINE
-    if not urllib.request.getproxies():
-        try:
-            socket.create_connection((host, 443), timeout=3).close()
-        except OSError:
-            constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+_HUB_FILES = ["model.safetensors", "pytorch_model.bin"]
 
 
 def from_timm(
@@ -48,7 +31,7 @@ def from_timm(
 
     Raises:
         ValueError: timm has no such model or weights, or it is no plain Vision Transformer.
-        RuntimeError: `pretrained=True` and the weights cannot be had.
+        RuntimeError: `pretrained=True` and the weights are not available.
     """
     model_name = name.removeprefix(TIMM_PREFIX)
     published = _published_config(model_name)
@@ -56,12 +39,16 @@ def from_timm(
     vit: Any = None  # torch types the attributes of modules as tensors or modules
     if pretrained is not False and published.has_weights:
         try:
-            with _offline_unless_reachable():
-                vit = timm.create_model(model_name, pretrained=True, img_size=image_size)
+            vit = timm.create_model(
+                model_name,
+                pretrained=True,
+                pretrained_cfg_overlay=_cached_source(published),
+                img_size=image_size,
+            )
             weights = "pretrained"
         except Exception as error:  # whatever a hub client raises
             if pretrained:
-                raise RuntimeError(f"the weights of {name!r} cannot be had: {error}") from error
+                raise RuntimeError(f"the weights of {name!r} are not available: {error}") from error
             warnings.warn(
                 f"THE WEIGHTS OF {name!r} CANNOT BE DOWNLOADED ({type(error).__name__}); "
                 "continuing with RANDOM weights: FLOPs are right, predictions mean nothing",
@@ -97,6 +84,33 @@ def from_timm(
         weights=weights,
     )
     return GlimpseEncoder(config, backbone).eval()
+
+
+def _cached_source(published: PretrainedCfg) -> dict[str, str]:
+    """Names the cached file where the hub does not answer, which spares a minute of retries.
+
+    Raises:
+        FileNotFoundError: The hub does not answer and its cache does not hold the weights.
+    """
+    constants = huggingface_hub.constants
+    if not published.hf_hub_id or constants.HF_HUB_OFFLINE or _hub_answers(constants.ENDPOINT):
+        return {}
+    names = [published.hf_hub_filename] if published.hf_hub_filename else _HUB_FILES
+    for name in names:
+        path = huggingface_hub.try_to_load_from_cache(published.hf_hub_id, name)
+        if isinstance(path, str):
+            return {"file": path}
+    raise FileNotFoundError(f"{constants.ENDPOINT} does not answer, and the cache has no {names}")
+
+
+def _hub_answers(endpoint: str) -> bool:
+    if urllib.request.getproxies():
+        return True  # the proxy knows
+    try:
+        socket.create_connection((urllib.parse.urlsplit(endpoint).hostname, 443), 3).close()
+    except OSError:
+        return False
+    return True
 
 
 def _triple(channels: Iterable[float]) -> tuple[float, float, float]:

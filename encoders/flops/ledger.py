@@ -31,14 +31,18 @@ Count = TypeVar("Count", int, np.ndarray)
 class BlockCost:
     """Cost of one transformer block on n tokens: `n * linear + n^2 * pair`.
 
+    Where tokens are taken away between attention and MLP, fewer go through the latter.
+
     Attributes:
         linear: Multiply-accumulates of all linear layers per token.
+        mlp_linear: Of `linear`, the part of the MLP.
         pair: Multiply-accumulates of both attention products per pair of tokens.
         attention_linear: Of `linear`, the part of the query and key projections.
         attention_pair: Of `pair`, the part of the query-key product.
     """
 
     linear: int
+    mlp_linear: int
     pair: int
     attention_linear: int
     attention_pair: int
@@ -48,23 +52,29 @@ class BlockCost:
         """Reads the cost off a timm block's layers."""
         from torch import nn  # here, for the command's --help does without
 
-        linear = sum(
-            layer.in_features * layer.out_features
-            for layer in block.modules()
-            if isinstance(layer, nn.Linear)
-        )
+        def weights_of(module: Any) -> int:
+            layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
+            return sum(layer.in_features * layer.out_features for layer in layers)
+
         attention: Any = block.attn
         width = attention.num_heads * attention.head_dim
         return cls(
-            linear=linear,
+            linear=weights_of(block),
+            mlp_linear=weights_of(block.mlp),
             pair=2 * width,
             attention_linear=2 * width * attention.qkv.in_features,
             attention_pair=width,
         )
 
-    def __call__(self, tokens: Count) -> Count:
-        """Cost of the whole block on this many tokens."""
-        return tokens * self.linear + tokens * tokens * self.pair
+    def __call__(self, tokens: Count, mlp_tokens: Count | None = None) -> Count:
+        """Cost of the whole block.
+
+        Args:
+            tokens: How many go in.
+            mlp_tokens: How many go through its MLP; None = all.
+        """
+        cost = tokens * self.linear + tokens * tokens * self.pair
+        return cost if mlp_tokens is None else cost - (tokens - mlp_tokens) * self.mlp_linear
 
     def attention_only(self, tokens: int) -> int:
         """Cost of the block's attention map alone."""
@@ -80,14 +90,10 @@ class FlopLedger:
     """
 
     def __init__(self, vit: PatchVit, decoder: GlimpseDecoder | None) -> None:
-        from torch import nn
-
-        projection = vit.vit.patch_embed.proj
-        self._patch = projection.weight.numel()
+        self._patch = vit.projection.weight.numel()
         self._prefix = vit.num_prefix_tokens
-        self._blocks = tuple(BlockCost.of(block) for block in vit.vit.blocks)
-        heads = (getattr(vit.vit, name, None) for name in ("head", "head_dist"))
-        self._head = sum(head.weight.numel() for head in heads if isinstance(head, nn.Linear))
+        self._blocks = tuple(BlockCost.of(block) for block in vit.blocks)
+        self._heads = {name: head.flops for name, head in vit.heads.items()}
         self._decoder = decoder
 
     def count(
@@ -121,7 +127,8 @@ class FlopLedger:
         extractor = np.where((new > 0) | (cached == 0), extracted, 0)
         aggregator = self._blocks_cost(self._prefix + cached + new, split, len(self._blocks))
         decoder = self._decoder_cost(cached + new, outputs)
-        head = np.full_like(new, self._head if "logits" in outputs else 0)
+        heads = sum(flops for name, flops in self._heads.items() if name in outputs)
+        head = np.full_like(new, heads)
         parts = (extractor, aggregator, decoder, head)
         return FlopCount(*(int(part) if scalar else part for part in parts))
 

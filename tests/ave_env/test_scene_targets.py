@@ -43,10 +43,10 @@ def test_every_source_has_labels_and_images(scenes: Scenes, max_bytes: int | Non
         image = scenes.target("image", index)
         assert (image.shape, image.dtype) == ((*SIZE, 3), np.uint8)
         assert np.array_equal(image, plain.load(index))
-    for kind in scenes.targets:
+    for name in scenes.targets:
         for index in (-1, len(scenes)):
             with pytest.raises(IndexError):
-                scenes.target(kind, index)
+                scenes.target(name, index)
     with pytest.raises(
         ValueError, match=rf"'{scenes.name}' have no target 'boxes'; they have 'label', 'image'"
     ):
@@ -68,10 +68,10 @@ class MaskedScenes(Scenes):
         self.loads += 1
         return np.full((*SIZE, 3), index, np.uint8)
 
-    def target(self, kind: str, index: int) -> int | np.ndarray:
-        if kind == "segmentation":
+    def target(self, name: str, index: int) -> int | np.ndarray:
+        if name == "segmentation":
             return np.full(SIZE, index, np.int64)
-        return super().target(kind, index)
+        return super().target(name, index)
 
 
 def test_a_source_brings_targets_of_its_own_also_behind_a_cache() -> None:
