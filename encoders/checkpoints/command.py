@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from encoders.checkpoints.importing import import_encoder
+from encoders.checkpoints.importing import ImportOptions, import_encoder
 from encoders.checkpoints.published import read_published
 from encoders.checkpoints.tensors import listed
 from encoders.checkpoints.unwrapping import BRANCHES
@@ -26,12 +26,11 @@ and the hash of that encoder's weights. convert writes the encoder as a folder t
 encoders.create_encoder opens."""
 
 
-def describe(encoder: GlimpseEncoder) -> str:
+def encoder_summary(encoder: GlimpseEncoder) -> str:
     """A few lines on an encoder: sizes, heads, positions, parameters."""
-    config = encoder.config
-    vit: Any = encoder.backbone.vit
+    config, backbone = encoder.config, encoder.backbone
     rows, columns = encoder.grid
-    heads = vit.blocks[0].attn.num_heads
+    attention: Any = backbone.blocks[0].attn  # torch types it as a tensor or a module
     decoder = "none"
     if config.decoder is not None:
         shape = config.decoder
@@ -42,14 +41,14 @@ def describe(encoder: GlimpseEncoder) -> str:
     if config.num_classes:
         names = f"{config.class_names[0]}, ..." if config.class_names else "classes unnamed"
         head = f"{config.num_classes} outputs ({names})"
-    prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-    sincos = vit.pos_embed is not None and recognise_sincos(vit.pos_embed, prefix)
+    table = backbone.vit.pos_embed
+    sincos = table is not None and recognise_sincos(table, backbone.first_position_row)
     count = sum(parameter.numel() for parameter in encoder.parameters())
     lines = {
         "image": f"{config.image_size[0]}x{config.image_size[1]}, patches of {config.patch_size}, "
         f"grid {rows}x{columns}",
-        "encoder": f"width {encoder.width}, {encoder.depth} blocks, {heads} heads, "
-        f"{vit.num_prefix_tokens} prefix tokens",
+        "encoder": f"width {encoder.width}, {encoder.depth} blocks, {attention.num_heads} heads, "
+        f"{backbone.num_prefix_tokens} prefix tokens",
         "decoder": decoder,
         "class head": head,
         "positions": "sine-cosine" if sincos else "learned",
@@ -74,7 +73,7 @@ def list_shapes(tensors: Mapping[str, Tensor]) -> str:
     return "\n".join(lines)
 
 
-def inspect(path: Path, options: Mapping[str, Any]) -> bool:
+def inspect(path: Path, options: ImportOptions) -> bool:
     """Prints what a file of weights is.
 
     Args:
@@ -87,7 +86,7 @@ def inspect(path: Path, options: Mapping[str, Any]) -> bool:
     if find_encoder_folder(path):
         print(f"{path}: an encoder of this package")
     else:
-        weights = read_published(path, options["branch"])
+        weights = read_published(path, options.get("branch"))
         print(f"{path}: {weights.kind}\n{list_shapes(weights.tensors)}")
         if weights.dropped:
             print(f"  no part of the encoder, left out: {listed(weights.dropped)}")
@@ -96,11 +95,11 @@ def inspect(path: Path, options: Mapping[str, Any]) -> bool:
     except CheckpointError as error:
         print(f"does not fit: {error}")
         return False
-    print(f"fits:\n{describe(encoder)}")
+    print(f"fits:\n{encoder_summary(encoder)}")
     return True
 
 
-def convert(path: Path, out: Path, options: Mapping[str, Any]) -> None:
+def convert(path: Path, out: Path, options: ImportOptions) -> None:
     """Writes weights of any known format as an encoder folder.
 
     Args:
@@ -115,7 +114,7 @@ def convert(path: Path, out: Path, options: Mapping[str, Any]) -> None:
         raise CheckpointError(f"{out} exists; nothing is overwritten")
     encoder = import_encoder(path, **options)
     save_encoder(encoder, out)
-    print(f"{out}:\n{describe(encoder)}")
+    print(f"{out}:\n{encoder_summary(encoder)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,6 +123,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 1 for weights that do not fit; argparse exits with 2.
     """
+    given = _parser().parse_args(arguments)
+    try:
+        options = _import_options(given)
+        if given.command == "inspect":
+            return 0 if inspect(given.path, options) else 1
+        convert(given.path, given.out, options)
+    except (CheckpointError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _import_options(given: argparse.Namespace) -> ImportOptions:
+    """What the command line says about an import, lists and files read into tuples."""
+    size, names = given.image_size, given.class_names
+    return ImportOptions(
+        image_size=tuple(size) if size else None,
+        num_heads=given.num_heads,
+        decoder_num_heads=given.decoder_num_heads,
+        class_names=tuple(names.read_text("utf-8").splitlines()) if names else None,
+        branch=given.branch,
+        timm_model=given.timm_model,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m encoders.checkpoints",
         description=DESCRIPTION,
@@ -136,20 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "convert":
             command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
         _add_options(command)
-    options = vars(parser.parse_args(arguments))
-    command_name, path, out = options.pop("command"), options.pop("path"), options.pop("out", None)
-    try:
-        if size := options["image_size"]:
-            options["image_size"] = tuple(size)
-        if names := options["class_names"]:
-            options["class_names"] = tuple(names.read_text("utf-8").splitlines())
-        if command_name == "inspect":
-            return 0 if inspect(path, options) else 1
-        convert(path, out, options)
-    except (CheckpointError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return parser
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
