@@ -9,16 +9,15 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ave_env.choices import OVERLAPS, SPLITS
 from ave_env.scenes import Scenes, open_scenes
 from ave_env.sensors.grid import GridSensor
 from ave_env.tasks.registry import TASKS
+from encoders.support.choices import PRECISIONS
 
 if TYPE_CHECKING:
     from encoders import GlimpseEncoder
 
-SPLITS = ("train", "val", "test")
-OVERLAPS = ("dedup", "keep")
-PRECISIONS = ("float32", "bfloat16", "auto")
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
 
