@@ -145,14 +145,14 @@ def environment(options: Options) -> dict[str, Any]:
 
 def complete(options: Options) -> Options:
     """Takes what was left open from the first trained agent."""
-    from agents.learning.ppo.learner import read_agent
+    from agents.learning.record import read_agent, trained_options
     from agents.registry import trained_folder
 
     folder = next(filter(None, map(trained_folder, options.agents)), None)
     trained: dict[str, Any] = {}
     if folder is not None:
         description = read_agent(folder)
-        trained = {**description["environment"], "split_block": description["split_block"]}
+        trained = {**description["environment"], **trained_options(description)}
         trained["env"] = trained.pop("id", _DEFAULT_ENV)
         if options.env not in (None, trained["env"]):
             trained.pop("data_root", None)  # of other scenes

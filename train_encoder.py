@@ -101,9 +101,7 @@ def train(options: Options) -> None:
         encoder = create_encoder(
             options.encoder, image_size=image_size, class_names=class_names, device=options.device
         )
-        encoder.config = dataclasses.replace(
-            encoder.config, class_names=class_names, weights="trained", name=options.name
-        )
+        encoder.config = dataclasses.replace(encoder.config, name=options.name)
     name = f"encoder-{options.env}-{options.name}"
     folder = options.resume or decide_once(
         lambda: run_folder.create_run_folder(options.output, name), options.device
@@ -114,6 +112,7 @@ def train(options: Options) -> None:
         validation_set,
         options.training,
         folder,
+        class_names=class_names,
         device=options.device,
         tensorboard_folder=options.tensorboard_log,
     )

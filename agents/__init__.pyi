@@ -1,5 +1,8 @@
 from .base import Agent as Agent
+from .learning.learner import Learner as Learner
 from .learning.vec_env import GlimpseVecEnv as GlimpseVecEnv
 from .registry import list_agents as list_agents
 from .registry import make_agent as make_agent
+from .registry import register_agent as register_agent
+from .registry import register_learner as register_learner
 from .registry import required_observables as required_observables

@@ -8,13 +8,16 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from ave_env.sensors.grid import GridSensor
+from ave_env.sensors.base import Sensor
 
 Observation = dict[str, np.ndarray]
 
 
 class Agent(abc.ABC):
     """Chooses glimpses for a batch of rows; Stable-Baselines3's `PolicyPredictor`.
+
+    A class states what it can deal with; an environment that is something else is refused with a
+    sentence. `agents.testing.check_agent` holds an agent to what is said here.
 
     Args:
         env: A single or vector active-exploration environment, or a wrapper of one.
@@ -23,26 +26,30 @@ class Agent(abc.ABC):
     Attributes:
         name: What tables call it.
         required: Parts of the belief its observations must hold.
+        sensors: Kinds of sensors it can choose for.
+        action_spaces: Kinds of action spaces it can choose from.
+        tasks: Names of the tasks it can act in; None = all.
+        privileged: Whether it is told what no observation shows, and so bounds the others instead
+            of competing with them.
         flops_per_action: Multiply-accumulates of choosing one glimpse, beyond the encoder's own.
 
     Raises:
-        ValueError: The environment's observations lack something the agent needs.
+        ValueError: The environment lacks something the agent needs, or is not of its kind.
     """
 
     name: ClassVar[str]
     required: ClassVar[tuple[str, ...]] = ()
+    sensors: ClassVar[tuple[type[Sensor], ...]] = (Sensor,)
+    action_spaces: ClassVar[tuple[type[gym.Space], ...]] = (gym.spaces.Discrete,)
+    tasks: ClassVar[tuple[str, ...] | None] = None
+    privileged: ClassVar[bool] = False
     flops_per_action: int = 0
 
     def __init__(self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0) -> None:
         base: Any = env.unwrapped
-        self.sensor: GridSensor = base.sensor
+        self._check(base)
+        self.sensor: Any = base.sensor  # of the kinds in `sensors`
         self.random = np.random.default_rng(seed)
-        space = getattr(base, "single_observation_space", None) or base.observation_space
-        if missing := [key for key in self.required if key not in space.spaces]:
-            raise ValueError(
-                f"agent {self.name!r} needs {missing} in its observations; make the environment "
-                f"with observe={(*self.required,)!r} (and an encoder with a decoder)"
-            )
 
     def predict(
         self,
@@ -60,7 +67,8 @@ class Agent(abc.ABC):
             deterministic: Take the best action instead of sampling, where the agent can do both.
 
         Returns:
-            Actions int64 `[N]` (a 0-d array for a single observation), and `state`.
+            Actions `[N, ...]` (int64 `[N]` for a finite sensor; without the batch axis for a single
+            observation), and `state`.
         """
         if observation["visited"].ndim == 2:
             batch = {key: np.asarray(value)[None] for key, value in observation.items()}
@@ -69,4 +77,30 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
-        """Actions int64 `[N]` for observations with a batch axis."""
+        """Actions `[N, ...]` for observations with a batch axis."""
+
+    def _check(self, base: Any) -> None:
+        """Refuses an environment that is not of the agent's kind."""
+        space = getattr(base, "single_observation_space", None) or base.observation_space
+        if missing := [key for key in self.required if key not in space.spaces]:
+            raise ValueError(
+                f"agent {self.name!r} needs {missing} in its observations; make the environment "
+                f"with observe={(*self.required,)!r} (and an encoder with a decoder)"
+            )
+        if not isinstance(base.sensor, self.sensors):
+            kinds = " or ".join(kind.__name__ for kind in self.sensors)
+            raise ValueError(
+                f"agent {self.name!r} chooses for a {kinds}, and the environment has the sensor "
+                f"{base.sensor.name!r} ({type(base.sensor).__name__}); choose another agent"
+            )
+        if not isinstance(base.sensor.action_space, self.action_spaces):
+            kinds = " or ".join(kind.__name__ for kind in self.action_spaces)
+            raise ValueError(
+                f"agent {self.name!r} chooses from {kinds} actions, and the sensor "
+                f"{base.sensor.name!r} takes {base.sensor.action_space}; choose another agent"
+            )
+        if self.tasks is not None and base.configuration.task not in self.tasks:
+            raise ValueError(
+                f"agent {self.name!r} knows the task {' or '.join(map(repr, self.tasks))} and says "
+                f"nothing in the task {base.configuration.task!r}; leave it out"
+            )

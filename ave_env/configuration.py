@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ave_env.choices import OVERLAPS, SPLITS
 from ave_env.scenes import Scenes, open_scenes
-from ave_env.sensors.grid import GridSensor
+from ave_env.sensors.base import Sensor
+from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
 from encoders.support.choices import PRECISIONS
 
 if TYPE_CHECKING:
-    from encoders import GlimpseEncoder
+    from encoders import Encoder
 
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
@@ -33,6 +34,9 @@ class Configuration:
         list_file: Optional list of image paths that decides the splits of SUN360.
         seed: Seed of procedural scenes; episodes are seeded by `reset`.
         cache_bytes: Memory to spend on decoded scenes.
+        sensor: Name of the sensor, or its place as `package.module:name`.
+        sensor_options: Its own options by name, beside the next two and `glimpse_size` and
+            `wrap_azimuth` where it has them.
         image_size: Height and width of a scene in pixels.
         patch_size: Side of a square patch in pixels.
         glimpse_size: Side of a glimpse in patches.
@@ -40,10 +44,12 @@ class Configuration:
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: What happens to patches that are seen again: "dedup" encodes a patch once,
             "keep" encodes it every time.
-        task: What is asked of the belief: "classification" or "reconstruction".
+        task: What is asked of the belief: "classification", "reconstruction", another registered
+            task, or the place of one as `package.module:name`.
         encoder: Name or folder of an encoder, an encoder already built, or None for glimpses alone.
-        split_block: TORE's K, the number of blocks run on each glimpse alone; None = the encoder's
-            default.
+        encoder_options: Options of the encoder's family by name.
+        split_block: Short for the option of that name, of encoders that recycle tokens: K, the
+            number of blocks run on each glimpse alone; None = the encoder's default.
         observe: Parts of the belief in the observation, of `OBSERVABLES`.
         device: Device of the encoder; "auto" takes a GPU when there is one.
         precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
@@ -60,6 +66,8 @@ class Configuration:
     seed: int = 0
     cache_bytes: int = 0
 
+    sensor: str = "grid"
+    sensor_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     image_size: tuple[int, int] = (128, 256)
     patch_size: int = 16
     glimpse_size: int = 2
@@ -68,7 +76,8 @@ class Configuration:
     overlap: str = "dedup"
 
     task: str = "classification"
-    encoder: str | os.PathLike[str] | GlimpseEncoder | None = "tore-nano"
+    encoder: str | os.PathLike[str] | Encoder | None = "tore-nano"
+    encoder_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     split_block: int | None = None
     observe: tuple[str, ...] = ("latent", "logits")
     device: str = "auto"
@@ -96,12 +105,18 @@ class Configuration:
         for name, choices in (
             ("split", SPLITS),
             ("overlap", OVERLAPS),
-            ("task", tuple(TASKS)),
             ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r}; expected one of {', '.join(choices)}"
+                )
+        for name, registry in (("sensor", SENSORS), ("task", TASKS)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not registry.knows(value):
+                known = ", ".join(registry)
+                raise ValueError(
+                    f"{name}={value!r}; expected one of {known}, or package.module:name"
                 )
         for name, lowest in (
             ("seed", 0),
@@ -119,10 +134,35 @@ class Configuration:
         object.__setattr__(self, "image_size", _size(self.image_size))
         object.__setattr__(self, "observe", _observables(self.observe))
 
+    def make_sensor(self) -> Sensor:
+        """Makes the sensor that these values describe.
+
+        Raises:
+            TypeError: An option that the sensor does not have.
+            ValueError: A value that it cannot take.
+        """
+        kind: Any = SENSORS.resolve(self.sensor)
+        known = {field.name for field in dataclasses.fields(kind)}
+        geometry = {"image_size": self.image_size, "patch_size": self.patch_size}
+        for name in ("glimpse_size", "wrap_azimuth"):
+            value = getattr(self, name)
+            if name in known:
+                geometry[name] = value
+            elif value != getattr(type(self), name):
+                raise ValueError(f"{name}={value!r}: the sensor {self.sensor!r} has no {name}")
+        if unknown := sorted(set(self.sensor_options) - known):
+            options = ", ".join(sorted(known - set(geometry))) or "none"
+            raise TypeError(
+                f"sensor_options {unknown}; the options of the sensor {self.sensor!r}: {options}"
+            )
+        return kind(**geometry, **self.sensor_options)
+
     @property
-    def sensor(self) -> GridSensor:
-        """The sensor these values describe."""
-        return GridSensor(self.image_size, self.patch_size, self.glimpse_size, self.wrap_azimuth)
+    def family_options(self) -> dict[str, Any]:
+        """The options of the encoder's family, `split_block` among them where it is given."""
+        if self.split_block is None:
+            return dict(self.encoder_options)
+        return {**self.encoder_options, "split_block": self.split_block}
 
     def open_scenes(self) -> Scenes:
         """Opens the scenes these values describe.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ave_env.observer import Observer
 
 
-class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
+class ActiveExplorationEnv(gym.Env[Observation, Any]):
     """Look at a hidden scene one glimpse at a time, and choose where to look next.
 
     ## Description
@@ -127,6 +127,8 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
     | `list_file` | `None` | list of image paths that decides the splits of SUN360 |
     | `seed` | `0` | seed of the procedural scenes (episodes are seeded by `reset`) |
     | `cache_bytes` | `0` | memory to spend on decoded scenes |
+    | `sensor` | `"grid"` | what a glimpse is: a registered sensor, or `package.module:name` |
+    | `sensor_options` | `{}` | further options of the sensor |
     | `image_size` | `(128, 256)` | height and width in pixels (ImageNet: `(224, 224)`) |
     | `patch_size` | `16` | side of a patch in pixels |
     | `glimpse_size` | `2` | side of a glimpse in patches |
@@ -135,6 +137,7 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
     | `overlap` | `"dedup"` | `"dedup"` encodes a patch once, `"keep"` every time it is seen |
     | `task` | `"classification"` | or `"reconstruction"` |
     | `encoder` | `"tore-nano"` | name, folder, a built encoder, or `None` for glimpses alone |
+    | `encoder_options` | `{}` | options of the encoder's family |
     | `split_block` | `None` | TORE's K: blocks run on each glimpse alone; `None` = its own |
     | `observe` | `("latent", "logits")` | parts of the belief to observe and to pay for |
     | `device` | `"auto"` | the encoder's device |
@@ -254,12 +257,12 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
         return _only_row(observation), info_layout.of_single(info)
 
     def step(
-        self, action: int | np.integer
+        self, action: int | np.integer | np.ndarray
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes one glimpse.
 
         Args:
-            action: Where to look, in `[0, n)`.
+            action: Where to look, a member of `action_space`: for the grid sensor in `[0, n)`.
 
         Returns:
             Observation, reward, whether the glimpses are used up, False, and information.
@@ -268,10 +271,10 @@ class ActiveExplorationEnv(gym.Env[Observation, np.int64]):
             gymnasium.error.ResetNeeded: Before the first reset, or after the end of an episode.
             ValueError: An action that is no integer or out of range.
         """
-        if np.ndim(action) != 0:
-            raise ValueError(
-                f"action {action!r} has shape {np.shape(action)}; expected one integer"
-            )
+        shape = self.action_space.shape or ()
+        if np.shape(action) != shape:
+            expected = f"an array of shape {shape}" if shape else "one integer"
+            raise ValueError(f"action {action!r} has shape {np.shape(action)}; expected {expected}")
         observation, rewards, terminations, _, info = self.vector.step(np.asarray(action)[None])
         return (
             _only_row(observation),

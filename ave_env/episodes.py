@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from ave_env.sensors.base import Sensor
-
-# Parts of `Episodes.flops`, in the order they are stored.
-FLOP_PARTS = ("extractor", "aggregator", "decoder", "head")
+from ave_env.sensors.base import Glimpse, Sensor
+from encoders.flops.count import PARTS as FLOP_PARTS
 
 Rows = slice | np.ndarray
 
@@ -21,6 +22,7 @@ class Episodes:
         num_rows: N.
         sensor: Decides what an action reveals.
         num_glimpses: Glimpses in an episode.
+        targets: Names of what else is known of each scene.
 
     Attributes:
         images: The scenes, uint8 `[N, H, W, 3]`.
@@ -29,11 +31,12 @@ class Episodes:
         steps: Glimpses taken, int64 `[N]`.
         visited: Patches seen, uint8 0/1 `[N, grid_h, grid_w]`.
         num_seen: How many patches those are, int64 `[N]`.
-        actions: Actions in the order taken, int64 `[N, num_glimpses]`, of which `steps` count.
+        targets: What else the task asked of the scenes, by name, one entry per row.
         glimpses: Pixels of the newest glimpse, uint8 `[N, h, w, 3]`; zeros before the first.
         positions: Its centre (y, x) in [0, 1], float32 `[N, 2]`; zeros before the first.
         boxes: Its pixels (y0, x0, y1, x1), int64 `[N, 4]`; zeros before the first.
-        tokens: Tokens the encoder has cached, int64 `[N]`.
+        path: The boxes of all glimpses taken, int64 `[N, num_glimpses, 4]`, of which `steps` count.
+        tokens: What the encoder remembers, in its own unit, int64 `[N]`.
         flops: Multiply-accumulates of the last step by `FLOP_PARTS`, int64 `[4, N]`.
         flops_total: Multiply-accumulates of the episode so far, int64 `[N]`.
         flops_without_recycling: What the last step would have cost without the cache, int64 `[N]`.
@@ -42,17 +45,20 @@ class Episodes:
         rewards: Reward of the last step, float64 `[N]`.
     """
 
-    def __init__(self, num_rows: int, sensor: Sensor, num_glimpses: int) -> None:
+    def __init__(
+        self, num_rows: int, sensor: Sensor, num_glimpses: int, targets: Sequence[str] = ()
+    ) -> None:
         self.images = np.zeros((num_rows, *sensor.image_size, 3), np.uint8)
         self.scene_ids = np.zeros(num_rows, np.int64)
         self.labels = np.zeros(num_rows, np.int64)
         self.steps = np.zeros(num_rows, np.int64)
         self.visited = np.zeros((num_rows, *sensor.grid), np.uint8)
         self.num_seen = np.zeros(num_rows, np.int64)
-        self.actions = np.zeros((num_rows, num_glimpses), np.int64)
         self.glimpses = np.zeros((num_rows, *sensor.glimpse_shape), np.uint8)
         self.positions = np.zeros((num_rows, 2), np.float32)
         self.boxes = np.zeros((num_rows, 4), np.int64)
+        self.path = np.zeros((num_rows, num_glimpses, 4), np.int64)
+        self.targets: dict[str, list[Any]] = {name: [None] * num_rows for name in targets}
         self.tokens = np.zeros(num_rows, np.int64)
         self.flops = np.zeros((len(FLOP_PARTS), num_rows), np.int64)
         self.flops_total = np.zeros(num_rows, np.int64)
@@ -64,7 +70,12 @@ class Episodes:
     @property
     def ended(self) -> np.ndarray:
         """Rows whose glimpses are used up, bool `[N]`."""
-        return self.steps >= self.actions.shape[1]
+        return self.steps >= self.num_glimpses
+
+    @property
+    def num_glimpses(self) -> int:
+        """Glimpses in an episode."""
+        return self.path.shape[1]
 
     def clear(self, rows: Rows) -> None:
         """Forgets everything about some rows but their scenes and scores."""
@@ -72,51 +83,47 @@ class Episodes:
             getattr(self, name)[rows] = 0
         self.flops[:, rows] = 0
 
-    def look(
-        self, sensor: Sensor, actions: np.ndarray, rows: Rows
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Takes one glimpse in each of some rows.
+    def add(self, glimpse: Glimpse, rows: Rows) -> np.ndarray:
+        """Writes down one glimpse in each of some rows.
 
         Args:
-            sensor: Decides what an action reveals.
-            actions: int64 `[R]`, one for each of the rows.
-            rows: Which rows look; `slice(None)` for all.
+            glimpse: What the sensor has shown, one entry for each of the rows.
+            rows: Which rows looked; `slice(None)` for all.
 
         Returns:
-            The patches revealed, int64 `[R, n]`, and which of them are new, bool `[R, n]`.
+            Which of the glimpse's patches were not seen before, bool `[R, n]`.
         """
         numbers = np.arange(len(self.steps))[rows]
-        patch_ids = sensor.patch_ids(actions)
+        patch_ids = glimpse.patch_ids
         visited = self.visited.reshape(len(self.visited), -1)
-        places = numbers[:, None], patch_ids
-        new = visited[places] == 0
-        visited[places] = 1
-        self.num_seen[rows] += new.sum(axis=1)
-        self.actions[numbers, self.steps[rows]] = actions
-        self.steps[rows] += 1
-        glimpses = sensor.capture(self.images[rows], actions)
-        if isinstance(rows, slice):  # all rows: the new array is as good as a copy of it
-            self.glimpses = glimpses
+        new = visited[numbers[:, None], patch_ids] == 0
+        if patch_ids.min(initial=0) < 0:  # -1 = no patch, but indexes the last one
+            new &= patch_ids >= 0
+            row, place = new.nonzero()
+            visited[numbers[row], patch_ids[row, place]] = 1
         else:
-            self.glimpses[rows] = glimpses
-        self.positions[rows] = sensor.centers(actions)
-        self.boxes[rows] = sensor.boxes(actions)
-        return patch_ids, new
+            visited[numbers[:, None], patch_ids] = 1
+        self.num_seen[rows] += new.sum(axis=1)
+        self.path[numbers, self.steps[rows]] = glimpse.boxes
+        self.steps[rows] += 1
+        if isinstance(rows, slice):  # all rows: the new array is as good as a copy of it
+            self.glimpses = glimpse.pixels
+        else:
+            self.glimpses[rows] = glimpse.pixels
+        self.positions[rows] = glimpse.centers
+        self.boxes[rows] = glimpse.boxes
+        return new
 
-    def charge(
-        self, new_tokens: np.ndarray, flops: np.ndarray, from_scratch: np.ndarray, rows: Rows
-    ) -> None:
+    def charge(self, spent: np.ndarray, from_scratch: np.ndarray, rows: Rows) -> None:
         """Writes down what the encoder has done in the last step.
 
         Args:
-            new_tokens: Tokens it has added to each cache, int64 `[N]`.
-            flops: What that has cost, by `FLOP_PARTS`, int64 `[4, N]`.
-            from_scratch: What it would have cost without the cache, int64 `[N]`.
-            rows: Rows that took part in the step; the others added nothing.
+            spent: What that has cost, by `FLOP_PARTS`, int64 `[4, N]`.
+            from_scratch: What it would have cost without recycling, int64 `[N]`.
+            rows: Rows that took part in the step; the others cost nothing.
         """
-        self.tokens += new_tokens
-        self.flops[:, rows] = flops[:, rows]
-        self.flops_total += flops.sum(axis=0)
+        self.flops[:, rows] = spent[:, rows]
+        self.flops_total += spent.sum(axis=0)
         self.flops_without_recycling[rows] = from_scratch[rows]
         self.flops_without_recycling_total += from_scratch
 

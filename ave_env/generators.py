@@ -31,6 +31,14 @@ class RowGenerators:
             self._generators[row] = generator
         return generator
 
+    def of(self, rows: np.ndarray) -> RowsOfGenerators:
+        """The generators of some rows, each made when it is asked for.
+
+        Args:
+            rows: int64 `[R]`.
+        """
+        return RowsOfGenerators(self, rows)
+
     def all(self) -> tuple[np.random.Generator, ...]:
         """The generators of all rows."""
         return tuple(self[row] for row in range(len(self._generators)))
@@ -62,6 +70,27 @@ class RowGenerators:
             raise ValueError(f"{len(generators)} generators for {len(self._generators)} rows")
         self._generators = list(generators)
         self._seeds = [_UNKNOWN_SEED] * len(generators)
+
+
+class RowsOfGenerators(Sequence[np.random.Generator]):
+    """Some rows of `RowGenerators`, which are looked up when they are used.
+
+    Args:
+        generators: Of all rows.
+        rows: int64 `[R]`.
+    """
+
+    def __init__(self, generators: RowGenerators, rows: np.ndarray) -> None:
+        self._generators = generators
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return RowsOfGenerators(self._generators, self._rows[index])
+        return self._generators[int(self._rows[index])]
 
 
 def parse_seeds(

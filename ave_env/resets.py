@@ -34,7 +34,7 @@ class ResetOptions:
         *,
         num_envs: int,
         num_scenes: int,
-        num_actions: int,
+        num_actions: int | None,
         num_glimpses: int,
     ) -> ResetOptions:
         """Reads and checks options.
@@ -43,7 +43,7 @@ class ResetOptions:
             options: As given to `reset`; left as it is.
             num_envs: N.
             num_scenes: Scenes to choose from.
-            num_actions: Actions to choose from.
+            num_actions: Actions to choose from; None = any number of them, and no `start`.
             num_glimpses: Glimpses in an episode.
 
         Raises:
@@ -55,7 +55,14 @@ class ResetOptions:
         mask = np.ones(num_envs, np.bool_)
         if "reset_mask" in options:
             mask = _checked_mask(options["reset_mask"], num_envs)
-        starts = _indices("start", options.get("start"), mask, num_actions)
+        starts = None
+        if options.get("start") is not None:
+            if num_actions is None:
+                raise ValueError(
+                    "the option 'start' names one of a finite number of places, and the sensor can "
+                    "look at any; take the first step instead"
+                )
+            starts = _indices("start", options["start"], mask, num_actions)
         if starts is not None and num_glimpses < 2:
             raise ValueError(
                 "the option 'start' takes the first glimpse of an episode, and num_glimpses=1 "

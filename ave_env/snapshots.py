@@ -10,7 +10,6 @@ import numpy as np
 from ave_env.episodes import Episodes
 from ave_env.rendering import Snapshot
 from ave_env.scenes import Scenes
-from ave_env.sensors.base import Sensor
 from ave_env.tasks.classification import log_softmax
 from ave_env.tasks.reconstruction import root_mean_squared_error
 
@@ -25,7 +24,6 @@ def take_snapshot(
     belief: Mapping[str, np.ndarray],
     observer: Observer | None,
     scenes: Scenes,
-    sensor: Sensor,
 ) -> Snapshot:
     """Collects what a picture of one row shows.
 
@@ -35,9 +33,8 @@ def take_snapshot(
         belief: Parts of the belief of all rows, by name.
         observer: The encoder behind the belief, if any.
         scenes: Where the scene comes from.
-        sensor: What a glimpse is.
     """
-    steps, num_glimpses = int(episodes.steps[row]), episodes.actions.shape[1]
+    steps, num_glimpses = int(episodes.steps[row]), episodes.num_glimpses
     optional: dict[str, Any] = {}
     if observer is not None:
         optional = {
@@ -59,7 +56,7 @@ def take_snapshot(
     return Snapshot(
         scene=episodes.images[row].copy(),
         visited=episodes.visited[row].copy(),
-        boxes=sensor.boxes(episodes.actions[row, :steps]),
+        boxes=episodes.path[row, :steps].copy(),
         num_glimpses=num_glimpses,
         class_names=tuple(scenes.class_names),
         label=int(episodes.labels[row]),

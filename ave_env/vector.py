@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ave_env import info as info_layout
+from ave_env.actions import ActionCheck
 from ave_env.configuration import Configuration
 from ave_env.episodes import FLOP_PARTS, Episodes, Rows
 from ave_env.generators import RowGenerators, parse_seeds
+from ave_env.parts import Parts
 from ave_env.rendering import Snapshot, draw
 from ave_env.resets import ResetOptions, parse_autoreset_mode
-from ave_env.sensors.base import Sensor
+from ave_env.sensors.base import FiniteSensor
 from ave_env.snapshots import take_snapshot
 from ave_env.spaces import observation_space
-from ave_env.tasks.base import Task
+from ave_env.tasks.base import Truth
 from ave_env.tasks.reconstruction import paste_known
-from ave_env.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from ave_env.observer import Observer
+    from encoders import Encoder
 
 Observation = dict[str, np.ndarray]
 
@@ -47,6 +49,13 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         render_mode: None or "rgb_array".
         **settings: The fields of `Configuration`.
 
+    Attributes:
+        configuration: The settings.
+        scenes: Where images come from.
+        sensor: What a glimpse is.
+        task: What is asked of the belief.
+        observer: The encoder, its memory and its belief; None without an encoder.
+
     Raises:
         TypeError: An unknown keyword argument.
         ValueError: A value that is not among those accepted.
@@ -66,6 +75,42 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         render_mode: str | None = None,
         **settings: Any,
     ) -> None:
+        self._set_up(
+            num_envs, Configuration.from_keywords(settings), None, autoreset_mode, render_mode
+        )
+
+    @classmethod
+    def of(
+        cls,
+        configuration: Configuration,
+        num_envs: int = 1,
+        *,
+        parts: Parts | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> ActiveExplorationVectorEnv:
+        """Makes the environment that a configuration describes.
+
+        Args:
+            configuration: The settings.
+            num_envs: Number of rows N.
+            parts: What the configuration's names stand for, to be shared with other environments;
+                None = they are opened.
+            autoreset_mode: As above.
+            render_mode: As above.
+        """
+        env = cls.__new__(cls)
+        env._set_up(num_envs, configuration, parts, autoreset_mode, render_mode)
+        return env
+
+    def _set_up(
+        self,
+        num_envs: int,
+        configuration: Configuration,
+        parts: Parts | None,
+        autoreset_mode: AutoresetMode | str,
+        render_mode: str | None,
+    ) -> None:
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}; expected an integer of at least 1")
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -77,18 +122,20 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
-        self.configuration = Configuration.from_keywords(settings)
-        self.sensor: Sensor = self.configuration.sensor
-        self.scenes = self.configuration.open_scenes()
-        self.task: Task = TASKS[self.configuration.task]()
-        self.observer = self._make_observer()
+        self.configuration = configuration
+        parts = parts or Parts.open(configuration)
+        self.scenes = parts.scenes
+        self.sensor = parts.sensor
+        self.task = parts.task
+        self.observer = self._make_observer(parts.encoder)
 
-        self.single_action_space = spaces.Discrete(self.sensor.num_actions)
+        self._actions = ActionCheck(self.sensor.action_space)
+        self.single_action_space = copy.deepcopy(self.sensor.action_space)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.single_observation_space = observation_space(self.sensor, self._observed_shapes())
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-        self._episodes = Episodes(self.num_envs, self.sensor, self.num_glimpses)
+        self._episodes = Episodes(self.num_envs, self.sensor, self.num_glimpses, self.task.targets)
         self._belief: Mapping[str, np.ndarray] = {}
         self._generators = RowGenerators(self.num_envs)
         self._started = np.zeros(self.num_envs, np.bool_)
@@ -120,11 +167,46 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         """Patches seen so far, uint8 0/1 `[N, grid_h, grid_w]`, read-only."""
         return _read_only(self._episodes.visited)
 
+    @property
+    def belief(self) -> Mapping[str, np.ndarray]:
+        """Parts of the belief by name, `[N, ...]` each; not to be written to.
+
+        Beside what the encoder was asked for, `reconstruction` where there are `pixels`: the same
+        with the truth pasted in where a glimpse has shown it. Empty without an encoder.
+        """
+        return self._belief
+
+    @property
+    def truth(self) -> Truth:
+        """What is so, and what no observation shows."""
+        episodes = self._episodes
+        return Truth(self.images, self.labels, self.visited, episodes.targets)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The task's score of each row's belief, float64 `[N]`; zeros without an encoder."""
+        return _read_only(self._episodes.scores)
+
+    @property
+    def scores_mean_something(self) -> bool:
+        """Whether there is a belief to score, and its class head was trained for these classes."""
+        if self.observer is None:
+            return False
+        return "logits" not in self.task.requires or self.observer.trained_head
+
     def action_masks(self) -> np.ndarray:
         """Actions that show something new, bool `[N, n]`, as sb3-contrib asks for them.
 
         A row that has seen everything gets all actions, for a policy needs one to choose.
+
+        Raises:
+            TypeError: The sensor can look at more than a finite number of places.
         """
+        if not isinstance(self.sensor, FiniteSensor):
+            raise TypeError(
+                f"the sensor {self.sensor.name!r} can look anywhere in {self.sensor.action_space}, "
+                "so that there are no masks of its actions"
+            )
         masks = self.sensor.reveals(self._episodes.visited).view(np.bool_)
         masks[~masks.any(axis=1)] = True
         return masks
@@ -170,7 +252,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             options,
             num_envs=self.num_envs,
             num_scenes=len(self.scenes),
-            num_actions=self.sensor.num_actions,
+            num_actions=getattr(self.sensor, "num_actions", None),
             num_glimpses=self.num_glimpses,
         )
         self._generators.seed(seeds, chosen.mask)
@@ -184,7 +266,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         """Takes one glimpse in every row.
 
         Args:
-            actions: Integers `[N]` in `[0, n)`.
+            actions: Members of `action_space`: for the grid sensor integers `[N]` in `[0, n)`.
 
         Returns:
             Observations, rewards float64 `[N]`, terminations bool `[N]`, truncations bool `[N]`
@@ -195,7 +277,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
                 whose episode has ended.
             ValueError: Actions of another shape or dtype, or out of range.
         """
-        actions = self._checked_shape(actions)
+        actions = self._actions.batch(actions, self.num_envs)
         episodes = self._episodes
         if not self._started.all():
             self._refuse("has not begun", ~self._started)
@@ -205,7 +287,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             if self.autoreset_mode is AutoresetMode.DISABLED:
                 self._refuse("has ended", ended)
             rows = np.flatnonzero(~ended)
-        self._check_range(actions, rows)
+        self._actions.members(actions, rows)
         if rows is not _EVERY_ROW:
             self._begin(ResetOptions(ended))
         self._look(actions[rows], rows)
@@ -243,7 +325,6 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             belief=self._belief,
             observer=self.observer,
             scenes=self.scenes,
-            sensor=self.sensor,
         )
 
     # How an episode goes -------------------------------------------------------------------------
@@ -260,47 +341,52 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             episodes.images[row] = self.scenes.load(scene)
             episodes.scene_ids[row] = scene
             episodes.labels[row] = self.scenes.labels[scene]
+            for name, values in episodes.targets.items():
+                values[row] = self.scenes.target(name, scene)
         episodes.clear(rows)
         self._started |= options.mask
         if self.observer is not None:
             self.observer.reset(options.mask)
         if options.starts is not None:
             self._look(options.starts[rows], rows)
-        self._judge()
+        self._update_belief()
+        episodes.scores = self._score()
         episodes.rewards[rows] = 0.0
 
     def _look(self, actions: np.ndarray, rows: Rows) -> None:
         """Takes a glimpse in some rows and brings belief, costs and rewards up to date."""
-        episodes = self._episodes
-        patch_ids, new = episodes.look(self.sensor, actions, rows)
+        episodes, numbers = self._episodes, np.arange(self.num_envs)[rows]
+        glimpse = self.sensor.look(episodes.images[rows], actions, self._generators.of(numbers))
+        new = episodes.add(glimpse, rows)
         if self.observer is None:
             return
         if self.configuration.overlap == "keep":
-            new = np.ones_like(new)
-        looked = np.zeros(self.num_envs, np.bool_)
-        looked[rows] = True
-        to_encode = np.full((self.num_envs, patch_ids.shape[1]), -1)
-        to_encode[rows] = np.where(new, patch_ids, -1)
-        self.observer.observe(episodes.glimpses, to_encode, looked)
-        new_tokens = (to_encode >= 0).sum(axis=1)
-        flops = self.observer.flops(new_tokens, episodes.tokens)
-        from_scratch = self.observer.flops_without_recycling(episodes.tokens + new_tokens)
-        episodes.charge(new_tokens, flops, np.where(new_tokens > 0, from_scratch, 0), rows)
-        episodes.rewards[rows] = self._judge()[rows]
+            new = glimpse.patch_ids >= 0
+        to_encode = np.where(new, glimpse.patch_ids, -1)
+        spent, from_scratch = self.observer.observe(glimpse, to_encode, numbers)
+        episodes.tokens[:] = self.observer.tokens
+        episodes.charge(spent, from_scratch, rows)
+        self._update_belief()
+        scores = self._score()
+        episodes.rewards[rows] = (scores - episodes.scores)[rows]
+        episodes.scores = scores
 
-    def _judge(self) -> np.ndarray:
-        """Scores the belief of every row; returns what the scores have gained."""
-        episodes = self._episodes
+    def _update_belief(self) -> None:
+        """Takes over what the encoder believes, with what is known pasted into what it paints."""
         if self.observer is None:
-            return np.zeros(self.num_envs)
+            return
         belief = self.observer.belief
         if "pixels" in belief:
+            episodes = self._episodes
             known = paste_known(belief["pixels"], episodes.images, episodes.visited)
             belief = {**belief, "reconstruction": known}
         self._belief = belief
-        before = episodes.scores
-        episodes.scores = self.task.score(belief, episodes.images, episodes.labels)
-        return episodes.scores - before
+
+    def _score(self) -> np.ndarray:
+        """The task's score of every row's belief, float64 `[N]`."""
+        if self.observer is None:
+            return np.zeros(self.num_envs)
+        return self.task.score(self._belief, self.truth)
 
     # What is handed out --------------------------------------------------------------------------
 
@@ -331,7 +417,10 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             "glimpse_box": episodes.boxes.copy(),
             "coverage": episodes.num_seen / (self.sensor.grid[0] * self.sensor.grid[1]),
             "tokens": episodes.tokens.copy(),
-            "action_mask": self.sensor.reveals(episodes.visited),
+        }
+        if isinstance(self.sensor, FiniteSensor):
+            fields["action_mask"] = self.sensor.reveals(episodes.visited)
+        fields |= {
             "flops": episodes.flops.sum(axis=0),
             "flops_total": episodes.flops_total.copy(),
         }
@@ -340,28 +429,11 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         fields["flops_without_recycling"] = episodes.flops_without_recycling.copy()
         fields["prediction"] = prediction
         fields["is_success"] = episodes.ended & (prediction == episodes.labels)
-        scores = None if self.observer is None else episodes.scores
-        return fields | self.task.info(scores, self.num_envs)
+        if self.observer is None:
+            return fields | self.task.info(None, self.truth, None)
+        return fields | self.task.info(self._belief, self.truth, episodes.scores)
 
     # Checks --------------------------------------------------------------------------------------
-
-    def _checked_shape(self, actions: Any) -> np.ndarray:
-        actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
-            raise ValueError(
-                f"actions have shape {actions.shape} and dtype {actions.dtype}; expected integers "
-                f"of shape ({self.num_envs},)"
-            )
-        return actions.astype(np.int64, copy=False)
-
-    def _check_range(self, actions: np.ndarray, rows: Rows) -> None:
-        limit = self.sensor.num_actions
-        # Negative numbers are huge without their sign: one comparison checks both ends.
-        if (wrong := actions.view(np.uint64)[rows] >= limit).any():
-            row = np.arange(self.num_envs)[rows][wrong][0]
-            raise ValueError(
-                f"action {actions[row]} (row {row}) is out of range; expected 0 <= action < {limit}"
-            )
 
     def _refuse(self, state: str, rows: np.ndarray) -> None:
         raise gym.error.ResetNeeded(
@@ -371,14 +443,19 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
 
     # Parts ---------------------------------------------------------------------------------------
 
-    def _make_observer(self) -> Observer | None:
-        configuration = self.configuration
-        if configuration.encoder is None:
+    def _make_observer(self, encoder: Encoder | None) -> Observer | None:
+        if encoder is None:
             return None
-        from ave_env.observer import Observer
+        from ave_env.observer import Observer  # brings torch
 
-        parts = dict.fromkeys((*configuration.observe, *self.task.requires))
-        return Observer.open(configuration, self.scenes, self.num_envs, tuple(parts))
+        return Observer.of(
+            self.configuration,
+            encoder,
+            scenes=self.scenes,
+            sensor=self.sensor,
+            parts=tuple(dict.fromkeys((*self.configuration.observe, *self.task.requires))),
+            num_envs=self.num_envs,
+        )
 
     def _observed_shapes(self) -> dict[str, tuple[int, ...]]:
         if self.observer is None:

@@ -15,7 +15,6 @@ import torch
 
 from encoders.checkpoints.importing import import_encoder
 from encoders.families.timm import TIMM_MODULES, from_timm
-from encoders.families.tore.build import replace_head, resize_grid
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name
 
@@ -70,9 +69,9 @@ def create_encoder(
         check_encoder_name(name)
         encoder = ENCODERS.resolve(name)()
     if image_size is not None:
-        encoder = resize_grid(encoder, image_size)
+        encoder = encoder.resized(image_size)
     if class_names is not None and tuple(class_names) != encoder.config.class_names:
-        encoder = replace_head(encoder, tuple(class_names), seed)
+        encoder = encoder.with_head(tuple(class_names), seed)
     return encoder.to(resolve_device(device))
 
 

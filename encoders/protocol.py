@@ -181,13 +181,7 @@ class Encoder(Protocol):
         """
 
     def observe(
-        self,
-        patches: Tensor,
-        patch_ids: Tensor,
-        state: Any,
-        *,
-        outputs: Collection[str] = ("latent", "logits"),
-        **options: Any,
+        self, patches: Tensor, patch_ids: Tensor, state: Any, *args: Any, **options: Any
     ) -> Observed:
         """Takes in one glimpse per row, without gradients.
 
@@ -196,27 +190,28 @@ class Encoder(Protocol):
             patch_ids: int64 `[B, n]`, row-major grid ids; -1 = padding. A row of padding alone
                 keeps its memory.
             state: Of the B rows; updated in place.
-            outputs: Parts of the belief to compute.
+            *args: Not used by environments and agents.
+            **options: `outputs`, the parts of the belief to compute, by default latent and logits;
+                and the family's own.
+        """
+
+    def prior(self, outputs: Collection[str] = ..., *args: Any, **options: Any) -> Belief:
+        """The belief before any glimpse, batch of one: a constant of the weights.
+
+        Args:
+            outputs: Parts of the belief to compute, by default latent and logits.
+            *args: Not used by environments and agents.
             **options: The family's.
         """
 
-    def prior(self, outputs: Collection[str] = ("latent", "logits"), **options: Any) -> Belief:
-        """The belief before any glimpse, batch of one: a constant of the weights."""
-
-    def flops(
-        self,
-        new_tokens: Any,
-        cached_tokens: Any,
-        outputs: Collection[str] = ("latent", "logits"),
-        **options: Any,
-    ) -> FlopCount:
+    def flops(self, new_tokens: Any, cached_tokens: Any, *args: Any, **options: Any) -> FlopCount:
         """Multiply-accumulates of one `observe` per row, as a closed formula.
 
         Args:
             new_tokens: Patches of the new glimpse that are encoded.
             cached_tokens: The state's `tokens` before this step.
-            outputs: Parts of the belief that are computed.
-            **options: The family's.
+            *args: Not used by environments and agents.
+            **options: `outputs` and the family's, as for `observe`.
         """
 
     def normalise(self, pixels: Tensor) -> Tensor:

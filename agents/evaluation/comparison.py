@@ -328,7 +328,7 @@ def _share_parts(base: Configuration) -> Configuration:
     encoder = base.encoder
     if encoder is None:
         raise ValueError("agents are compared by what an encoder believes; encoder is None")
-    if not isinstance(encoder, GlimpseEncoder):
+    if isinstance(encoder, str | os.PathLike):
         encoder = create_encoder(
             os.fspath(encoder),
             image_size=base.image_size,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from agents.registry import agent_class, make_agent
+from ave_env.configuration import Configuration
+from ave_env.parts import Parts
+from ave_env.sensors.base import FiniteSensor
 from ave_env.vector import ActiveExplorationVectorEnv
-from encoders.families.tore.model import GlimpseEncoder
 
 
 class PolicyGlimpses:
@@ -20,31 +23,43 @@ class PolicyGlimpses:
 
     Args:
         policy: Name of an agent without parameters.
-        encoder: The encoder being trained.
-        settings: Keyword arguments of `ActiveExplorationVectorEnv`, without encoder and observe.
+        configuration: Of the environment it explores.
+        parts: Its parts; the encoder is the one being trained.
         random_share: Share of batches explored by the random agent.
         seed: Of random agents.
+
+    Raises:
+        ValueError: A sensor that does not say beforehand what it reveals.
     """
 
     def __init__(
         self,
         policy: str,
-        encoder: GlimpseEncoder,
-        settings: dict[str, Any],
+        configuration: Configuration,
+        parts: Parts,
         random_share: float = 0.25,
         seed: int = 0,
     ) -> None:
+        if not isinstance(parts.sensor, FiniteSensor):
+            raise ValueError(
+                "an encoder is fine-tuned on glimpses of a sensor that knows what they reveal, "
+                f"which {parts.sensor.name!r} does not; choose the sensor 'grid'"
+            )
         self.policy = policy
-        self.encoder = encoder
-        self.settings = settings
+        self.configuration = configuration
+        self.parts = parts
+        self.sensor = parts.sensor
+        self.encoder: Any = parts.encoder
         self.random_share = random_share
         self.seed = seed
         self._env: ActiveExplorationVectorEnv | None = None
 
-    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def __call__(
+        self, indices: np.ndarray, rng: np.random.Generator, warming_up: bool = False
+    ) -> np.ndarray:
         """Explores scenes `indices`; patch ids int64 `[B, T, n]`, -1 where seen before."""
         env = self._vector_env(len(indices))
-        count = int(rng.integers(env.configuration.num_glimpses + 1))
+        count = int(rng.integers(env.num_glimpses + 1))
         name = "random" if rng.random() < self.random_share else self.policy
         agent = make_agent(name, env, seed=int(rng.integers(2**31)))
         training = self.encoder.training
@@ -57,23 +72,21 @@ class PolicyGlimpses:
         steps = []
         for _ in range(count):
             actions, _ = agent.predict(observation)
-            ids = env.sensor.patch_ids(actions)
+            ids = self.sensor.patch_ids(actions)
             steps.append(np.where(visited[rows, ids], -1, ids))
             observation, *_ = env.step(actions)
             visited = observation["visited"].reshape(len(indices), -1).astype(bool)
         self.encoder.train(training)
         if not steps:
-            return np.empty((len(indices), 0, env.configuration.glimpse_size**2), np.int64)
+            return np.empty((len(indices), 0, self.sensor.patches_per_glimpse), np.int64)
         return np.stack(steps, axis=1)
 
     def _vector_env(self, rows: int) -> ActiveExplorationVectorEnv:
         if self._env is None or self._env.num_envs != rows:
-            required = agent_class(self.policy).required
-            self._env = ActiveExplorationVectorEnv(
-                rows,
-                encoder=self.encoder,
-                observe=required,
-                autoreset_mode="DISABLED",
-                **self.settings,
+            observed = dataclasses.replace(
+                self.configuration, observe=agent_class(self.policy).required
+            )
+            self._env = ActiveExplorationVectorEnv.of(
+                observed, rows, parts=self.parts, autoreset_mode="DISABLED"
             )
         return self._env

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 
 from agents.evaluation.walk import Evaluation
+from encoders.support.files import write_bytes
 
 VALIDATIONS_FILE = "evaluations.npz"
 
@@ -105,6 +105,4 @@ class ValidationHistory:
             ep_lengths=np.stack([each.lengths for each in self.validations]),
             successes=np.stack([each.successes for each in self.validations]),
         )
-        partial = folder / f".{VALIDATIONS_FILE}.writing"
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, folder / VALIDATIONS_FILE)
+        write_bytes(folder / VALIDATIONS_FILE, buffer.getvalue())

@@ -1,32 +1,37 @@
-"""Training runs: PPO in an environment, and encoders on an agent's glimpses."""
+"""Training runs: a learner in an environment, and encoders on an agent's glimpses."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.evaluation.walk import evaluate
-from agents.learning.callbacks import CheckpointCallback, ExplorationCallback, ProgressCallback
+from agents.learning.checkpoints import Checkpoints
 from agents.learning.finetuning import PolicyGlimpses
 from agents.learning.history import Validation, ValidationHistory
-from agents.learning.ppo.config import PpoConfig
-from agents.learning.ppo.learner import OBSERVABLES, STATE_FILE, PpoAgent, PpoTrainer
-from ave_env.registration import configuration
+from agents.learning.learner import Learner
+from agents.registry import LEARNERS
+from ave_env.configuration import Configuration
+from ave_env.parts import Parts
+from ave_env.registration import configuration as configure
 from ave_env.vector import ActiveExplorationVectorEnv
-from encoders import GlimpseEncoder, create_encoder
 from encoders.training.config import TrainingConfig
 from encoders.training.trainer import EncoderTrainer
 from encoders.training.validation import describe
+
+_MOST_VALIDATION_ROWS = 256
 
 
 def learn_policy(
     folder: Path,
     env_id: str,
     settings: Mapping[str, Any],
-    config: PpoConfig,
+    config: Any,
     *,
+    learner: str = "ppo",
     seed: int = 0,
     total_timesteps: int,
     num_envs: int = 256,
@@ -36,7 +41,7 @@ def learn_policy(
     progress: bool = True,
     tensorboard_log: Path | None = None,
 ) -> bool:
-    """Trains a PPO agent on the train split and scores it on the validation split.
+    """Trains an agent on the train split and scores it on the validation split.
 
     Args:
         folder: Run folder; receives the agent, its best version in `best/`, the validations in
@@ -44,7 +49,8 @@ def learn_policy(
         env_id: Environment id.
         settings: Keyword arguments of the environment but `split` and `observe`; None leaves the
             id's own value.
-        config: Hyper-parameters.
+        config: Hyper-parameters, of the learner's own class.
+        learner: Name of the learner, or its place as `package.module:name`.
         seed: Of everything random.
         total_timesteps: Environment steps of the whole run.
         num_envs: Rows.
@@ -61,51 +67,37 @@ def learn_policy(
         ValueError: Settings that do not fit each other, an encoder without a decoder, or one whose
             class head was not trained for the classes of the scenes.
     """
-    encoder = _open_encoder(env_id, settings)
-    shared = {**settings, "encoder": encoder, "observe": OBSERVABLES}
-    env = _vector_env(env_id, num_envs, "SAME_STEP", split="train", **shared)
-    assert env.observer is not None
-    if env.task.name == "classification" and not env.observer.trained_head:
-        raise ValueError(
-            f"the class head of encoder {encoder.config.name!r} was not trained for the "
-            f"{len(env.scenes.class_names)} classes of the {env.scenes.name!r} scenes, so that its "
-            "rewards would mean nothing; train it first (train_encoder.py, or --policy random), or "
-            "pass --task reconstruction"
-        )
-    validation = _vector_env(env_id, min(eval_scenes, 256), "DISABLED", split="val", **shared)
+    kind = LEARNERS.resolve(learner)
+    train, validation = _environments(kind, env_id, settings, num_envs, eval_scenes)
     log = tensorboard_log or folder / "tensorboard"
-    made_with = {
-        "id": env_id,
-        "encoder": _absolute(settings.get("encoder") or configuration(env_id).encoder),
-        "data_root": _absolute(settings.get("data_root")),
-    }
-    trainer = PpoTrainer(env, config, seed, str(log), made_with=made_with)
+    student = kind(
+        train,
+        config,
+        seed=seed,
+        tensorboard_log=str(log),
+        made_with=_made_with(env_id, settings, train.configuration),
+    )
     history = ValidationHistory()
-    # A run that was killed before its first rollout has no state yet, and begins.
-    if resume and (folder / STATE_FILE).is_file():
-        trainer.load_state(folder)
-        history = ValidationHistory.load(folder, trainer.num_timesteps)
+    if resume:
+        # A run that was killed before its first stretch has no state yet, and begins.
+        with contextlib.suppress(FileNotFoundError):
+            student.load_state(folder)
+            history = ValidationHistory.load(folder, student.num_timesteps)
 
     def validate() -> Validation:
-        agent = PpoAgent(validation, folder)
+        agent = kind.load(folder, validation)
         return Validation.of(evaluate(agent, validation, num_scenes=eval_scenes, progress=False))
 
-    checkpoints = CheckpointCallback(trainer, folder, validate, eval_freq, history)
-    callbacks = [
-        ProgressCallback(total_timesteps, progress),
-        ExplorationCallback(),
-        checkpoints,
-    ]
-    trainer.save(folder)
-    finished = False
+    checkpoints = Checkpoints(student, folder, validate, eval_freq, history)
+    student.save(folder)
     try:
-        trainer.learn(total_timesteps, callbacks)
+        student.learn(total_timesteps, checkpoints, progress)
         checkpoints.check()
-        finished = True
     except KeyboardInterrupt:
-        trainer.save(folder)
-        trainer.save_state(folder)
-    return finished
+        student.save(folder)
+        student.save_state(folder)
+        return False
+    return True
 
 
 def finetune_encoder(
@@ -133,28 +125,22 @@ def finetune_encoder(
         False when Ctrl-C ended it early; what was learnt is saved all the same.
     """
     train, validation = (
-        configuration(env_id, **{**settings, "split": split}).open_scenes()
-        for split in ("train", "val")
+        configure(env_id, **{**settings, "split": split}) for split in ("train", "val")
     )
-    encoder = _open_encoder(env_id, settings)
-    encoder.config = dataclasses.replace(
-        encoder.config,
-        name=f"{encoder.config.name}-{policy}",
-        class_names=train.class_names if encoder.config.num_classes else None,
-        weights="trained",
-    )
-    base = configuration(env_id, **settings)
-    exploring = {**vars(base), "scenes": train}
-    for name in ("encoder", "observe"):
-        exploring.pop(name)
+    parts = Parts.open(train, classify=True)
+    encoder: Any = parts.encoder
+    if encoder is None:
+        raise ValueError("training needs an encoder; encoder is None")
+    encoder.config = dataclasses.replace(encoder.config, name=f"{encoder.config.name}-{policy}")
     trainer = EncoderTrainer(
         encoder,
-        train,
-        validation,
-        dataclasses.replace(config, glimpse_size=base.glimpse_size),
+        parts.scenes,
+        validation.open_scenes(),
+        dataclasses.replace(config, glimpse_size=train.glimpse_size),
         folder,
-        glimpses=PolicyGlimpses(policy, encoder, exploring, seed=config.seed),
-        device=base.device,
+        glimpses=PolicyGlimpses(policy, train, parts, seed=config.seed),
+        class_names=tuple(parts.scenes.class_names),
+        device=train.device,
         tensorboard_folder=tensorboard_log,
     )
     if resume:
@@ -163,28 +149,50 @@ def finetune_encoder(
     return trainer.step >= trainer.total_steps
 
 
+def _environments(
+    kind: type[Learner],
+    env_id: str,
+    settings: Mapping[str, Any],
+    num_envs: int,
+    eval_scenes: int,
+) -> tuple[ActiveExplorationVectorEnv, ActiveExplorationVectorEnv]:
+    """Where a learner learns and where it is judged; one encoder serves both."""
+    observe = kind.agent_class.required
+    train, validation = (
+        configure(env_id, **{**settings, "split": split, "observe": observe})
+        for split in ("train", "val")
+    )
+    parts = Parts.open(train, classify=True)
+    if parts.encoder is None:
+        raise ValueError("training needs an encoder; encoder is None")
+    env = ActiveExplorationVectorEnv.of(train, num_envs, parts=parts, autoreset_mode="SAME_STEP")
+    if not env.scores_mean_something:
+        raise ValueError(
+            f"the class head of encoder {parts.encoder.config.name!r} was not trained for the "
+            f"{len(env.scenes.class_names)} classes of the {env.scenes.name!r} scenes, so that its "
+            "rewards would mean nothing; train it first (train_encoder.py, or --policy random), or "
+            "pass --task reconstruction"
+        )
+    shared = dataclasses.replace(parts, scenes=validation.open_scenes())
+    rows = min(eval_scenes, _MOST_VALIDATION_ROWS)
+    judged = ActiveExplorationVectorEnv.of(
+        validation, rows, parts=shared, autoreset_mode="DISABLED"
+    )
+    return env, judged
+
+
+def _made_with(
+    env_id: str, settings: Mapping[str, Any], configuration: Configuration
+) -> dict[str, str | None]:
+    return {
+        "id": env_id,
+        "encoder": _absolute(settings.get("encoder") or configuration.encoder),
+        "data_root": _absolute(settings.get("data_root")),
+    }
+
+
 def _absolute(source: Any) -> str | None:
     """A name as it is, a path so that it holds from any folder."""
     if source is None:
         return None
     return str(Path(source).resolve()) if Path(source).exists() else str(source)
-
-
-def _open_encoder(env_id: str, settings: Mapping[str, Any]) -> GlimpseEncoder:
-    """The encoder that settings name, for the classes of the train split."""
-    base = configuration(env_id, **{**settings, "split": "train"})
-    if base.encoder is None:
-        raise ValueError("training needs an encoder; encoder is None")
-    return create_encoder(
-        str(base.encoder),
-        image_size=base.image_size,
-        class_names=base.open_scenes().class_names,
-        device=base.device,
-    )
-
-
-def _vector_env(
-    env_id: str, num_envs: int, autoreset_mode: str, **settings: Any
-) -> ActiveExplorationVectorEnv:
-    fields = vars(configuration(env_id, **settings))
-    return ActiveExplorationVectorEnv(num_envs, autoreset_mode=autoreset_mode, **fields)

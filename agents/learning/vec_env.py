@@ -17,6 +17,8 @@ from ave_env.vector import ActiveExplorationVectorEnv
 class GlimpseVecEnv(VecEnv):
     """The vector environment as SB3 expects it; the encoder still runs once per step for all rows.
 
+    Returns and lengths of episodes are added to `info` by SB3's own `VecMonitor` around it.
+
     Args:
         env: With autoreset mode SAME_STEP, as SB3 works.
         keys: Parts of the observation to hand on; None = all. What a policy does not look at need
@@ -39,9 +41,7 @@ class GlimpseVecEnv(VecEnv):
         if missing := [key for key in self.keys if key not in spaces]:
             raise ValueError(f"observations have no {missing}; they have {list(spaces)}")
         self.env = env
-        self._actions = np.zeros(env.num_envs, np.int64)
-        self._returns = np.zeros(env.num_envs)
-        self._lengths = np.zeros(env.num_envs, np.int64)
+        self._actions = np.zeros(env.action_space.shape or (env.num_envs,), env.action_space.dtype)
         super().__init__(
             env.num_envs,
             gym.spaces.Dict({key: spaces[key] for key in self.keys}),
@@ -55,21 +55,17 @@ class GlimpseVecEnv(VecEnv):
         observation, _ = self.env.reset(seed=seeds, options=options)
         self._reset_seeds()
         self._reset_options()
-        self._returns[:] = 0
-        self._lengths[:] = 0
         return self._chosen(observation)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Remembers the actions for `step_wait`."""
-        self._actions = np.asarray(actions, np.int64)
+        self._actions = np.asarray(actions)
 
     def step_wait(
         self,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Steps all rows; an ended row is reset and its info holds `terminal_observation`."""
         observation, rewards, dones, _, information = self.env.step(self._actions)
-        self._returns += rewards
-        self._lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if dones.any():
             self._describe_ended(infos, information, np.flatnonzero(dones))
@@ -104,10 +100,8 @@ class GlimpseVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Whether rows are wrapped: only by what stands in for SB3's Monitor, which is built in."""
-        from stable_baselines3.common.monitor import Monitor
-
-        return [issubclass(wrapper_class, Monitor)] * len(self._rows(indices))
+        """Whether single rows are wrapped: they are not, for there is one environment for all."""
+        return [False] * len(self._rows(indices))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """One frame per row, uint8 `[H', W', 3]`."""
@@ -122,13 +116,10 @@ class GlimpseVecEnv(VecEnv):
             infos[row] = {
                 "terminal_observation": {key: last[row][key] for key in self.keys},
                 "TimeLimit.truncated": False,
-                "episode": {"r": float(self._returns[row]), "l": int(self._lengths[row])},
                 "is_success": bool(final["is_success"][row]),
                 "flops_total": int(final["flops_total"][row]),
                 "coverage": float(final["coverage"][row]),
             }
-        self._returns[rows] = 0
-        self._lengths[rows] = 0
 
     def _chosen(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {key: observation[key] for key in self.keys}

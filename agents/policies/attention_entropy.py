@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from agents.base import Agent, Observation
-from ave_env.sensors.grid import GridSensor
+from ave_env.sensors.base import FiniteSensor
 
 
-def window_means(maps: np.ndarray, sensor: GridSensor) -> np.ndarray:
+def window_means(maps: np.ndarray, sensor: FiniteSensor) -> np.ndarray:
     """Mean of a map over every position of the glimpse.
 
     Args:
@@ -23,7 +23,11 @@ def window_means(maps: np.ndarray, sensor: GridSensor) -> np.ndarray:
         float64 `[N, num_actions]`.
     """
     cells = maps.reshape(len(maps), -1).astype(np.float64)
-    return cells[:, sensor.patch_ids(np.arange(sensor.num_actions))].mean(axis=2)
+    ids = sensor.patch_ids(np.arange(sensor.num_actions))
+    if (ids >= 0).all():
+        return cells[:, ids].mean(axis=2)
+    shown = ids >= 0  # -1 is no patch
+    return (cells[:, ids] * shown).sum(axis=2) / shown.sum(axis=1).clip(min=1)
 
 
 class AttentionEntropyAgent(Agent):
@@ -31,6 +35,7 @@ class AttentionEntropyAgent(Agent):
 
     name = "ame"
     required = ("entropy",)
+    sensors = (FiniteSensor,)
 
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
         """Takes the window of highest mean entropy."""
@@ -38,10 +43,11 @@ class AttentionEntropyAgent(Agent):
 
 
 class NormalisedAttentionEntropyAgent(Agent):
-    """AME with attention renormalised without the class token, never looking at nothing new."""
+    """AME with attention renormalised without the class token, among windows that show more."""
 
     name = "ame_normalised"
     required = ("normalised_entropy",)
+    sensors = (FiniteSensor,)
 
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
         """Takes the window of highest mean entropy among those that show something new."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import abc
+import copy
 
 import gymnasium as gym
 import numpy as np
 
 from agents.base import Agent, Observation
+from ave_env.sensors.base import FiniteSensor
 from ave_env.sensors.grid import GridSensor
 
 
 class RandomAgent(Agent):
-    """Uniform over the positions that show something new."""
+    """Uniform over the positions that show something new, or over any other action space."""
 
     name = "random"
+    action_spaces = (gym.Space,)
 
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
         """Draws a position; `deterministic` has no meaning for chance."""
+        if not isinstance(self.sensor, FiniteSensor):
+            space = copy.deepcopy(self.sensor.action_space)
+            space.seed(int(self.random.integers(2**31)))
+            return np.stack([space.sample() for _ in observation["visited"]])
         useful = self.sensor.reveals(observation["visited"])
         scores = self.random.random(useful.shape)
         # Where nothing is new every position is as good as another.
@@ -26,6 +33,8 @@ class RandomAgent(Agent):
 
 class FixedOrderAgent(Agent):
     """Takes the first position of a fixed order that shows something new."""
+
+    sensors = (GridSensor,)
 
     def __init__(self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0) -> None:
         super().__init__(env, seed)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from agents.base import Agent, Observation
+from ave_env.sensors.base import FiniteSensor
 
 
 class OracleAgent(Agent):
@@ -25,6 +26,9 @@ class OracleAgent(Agent):
 
     name = "oracle"
     required = ("logits",)
+    sensors = (FiniteSensor,)
+    tasks = ("classification",)
+    privileged = True
 
     def __init__(
         self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0, batch_size: int = 1024
@@ -34,12 +38,12 @@ class OracleAgent(Agent):
         self.env = base
         self.batch_size = batch_size
         observer = base.observer
-        per_glimpse = self.sensor.glimpse_size**2
+        per_glimpse = self.sensor.patches_per_glimpse
         self.flops_per_action = self.sensor.num_actions * int(
             observer.encoder.flops(
                 per_glimpse,
                 per_glimpse * (base.configuration.num_glimpses - 1),
-                split_block=observer.split_block,
+                **observer.options,
                 outputs=("logits",),
             ).total
         )
@@ -61,11 +65,11 @@ class OracleAgent(Agent):
     ) -> np.ndarray:
         """Log-probability of the label after each candidate glimpse, float64 `[candidates]`."""
         observer = self.env.observer
-        glimpses = self.sensor.capture(self.env.images[rows], actions)
-        ids = self.sensor.patch_ids(actions)
+        glimpse = self.sensor.look(self.env.images[rows], actions, ())
+        ids = glimpse.patch_ids
         seen = visited.reshape(len(visited), -1)[rows[:, None], ids].astype(bool)
         belief, _ = observer.encode(
-            glimpses,
+            glimpse.patches,
             np.where(seen, -1, ids),
             observer.state.select(torch.from_numpy(rows)),
             outputs=("logits",),

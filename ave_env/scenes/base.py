@@ -1,6 +1,7 @@
 """What every source of images offers to the environments."""
 
 import abc
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Scenes(abc.ABC):
     image_size: tuple[int, int]
     labels: np.ndarray
     seamless: bool
+    targets: tuple[str, ...] = ("label", "image")
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -42,3 +44,21 @@ class Scenes(abc.ABC):
         Raises:
             IndexError: If ``index`` is out of range.
         """
+
+    def target(self, name: str, index: int) -> Any:
+        """What is true of a scene, for tasks that ask for it.
+
+        Args:
+            name: One of `targets`: "label" (int) or "image" (as `load` returns it).
+            index: Number of the scene.
+
+        Raises:
+            ValueError: These scenes have no such target.
+        """
+        if name == "label":
+            return int(self.labels[index])
+        if name == "image":
+            return self.load(index)
+        raise ValueError(
+            f"{self.name} scenes have no {name!r}; they have {', '.join(self.targets)}"
+        )

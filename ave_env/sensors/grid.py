@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import numpy as np
 
+from ave_env.sensors.base import FiniteSensor, Generators, Glimpse
+
 
 @dataclasses.dataclass(frozen=True)
-class GridSensor:
+class GridSensor(FiniteSensor):
     """A square window of whole patches, at any position of the patch grid.
 
     Action `a` puts the window's top-left patch at row `a // columns`, column `a % columns`.
@@ -22,9 +25,11 @@ class GridSensor:
             should in a 360-degree panorama; each column is then a valid left side.
     """
 
+    name: ClassVar[str] = "grid"
+
     image_size: tuple[int, int]
     patch_size: int
-    glimpse_size: int
+    glimpse_size: int = 2
     wrap_azimuth: bool = False
 
     def __post_init__(self) -> None:
@@ -38,11 +43,6 @@ class GridSensor:
                 f"glimpse_size {self.glimpse_size} (patches per side) does not fit the "
                 f"{self.grid[0]}x{self.grid[1]} patches of a {height}x{width} image"
             )
-
-    @functools.cached_property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a scene."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
     @functools.cached_property
     def positions(self) -> tuple[int, int]:
@@ -61,6 +61,28 @@ class GridSensor:
         """Height, width and channels of a glimpse."""
         side = self.glimpse_size * self.patch_size
         return side, side, 3
+
+    @property
+    def patches_per_glimpse(self) -> int:
+        """Patches of a window."""
+        return self.glimpse_size**2
+
+    def look(self, images: np.ndarray, actions: np.ndarray, rng: Generators) -> Glimpse:
+        """Takes one glimpse of each scene; nothing about it is random.
+
+        Args:
+            images: uint8 `[N, H, W, 3]`, C-contiguous.
+            actions: int64 `[N]`.
+            rng: Not used.
+        """
+        pixels = self.capture(images, actions)
+        return Glimpse(
+            pixels=pixels,
+            patch_ids=self.patch_ids(actions),
+            boxes=self.boxes(actions),
+            centers=self.centers(actions),
+            patches=lambda: cut_into_patches(pixels, self.patch_size),
+        )
 
     def patch_ids(self, actions: np.ndarray) -> np.ndarray:
         """Patches that glimpses reveal.
@@ -173,3 +195,19 @@ class GridSensor:
     def _centers(self) -> np.ndarray:
         middle = (self._boxes[:, :2] + self._boxes[:, 2:]) / 2
         return (middle / self.image_size % 1.0).astype(np.float32)
+
+
+def cut_into_patches(pixels: np.ndarray, patch_size: int) -> np.ndarray:
+    """Cuts images into whole patches, row by row.
+
+    Args:
+        pixels: uint8 `[N, h, w, 3]`, both sides multiples of `patch_size`.
+        patch_size: Side p of a patch.
+
+    Returns:
+        New array, uint8 `[N, n, p, p, 3]`.
+    """
+    count, height, width, channels = pixels.shape
+    rows, columns = height // patch_size, width // patch_size
+    by_patch = pixels.reshape(count, rows, patch_size, columns, patch_size, channels)
+    return by_patch.swapaxes(2, 3).reshape(count, -1, patch_size, patch_size, channels)

@@ -14,8 +14,7 @@ from encoders.checkpoints.published import PublishedWeights
 from encoders.checkpoints.tensors import check_tensors, listed
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.config import DecoderConfig, EncoderConfig
-from encoders.families.tore.build import build_encoder
-from encoders.families.tore.model import GlimpseEncoder
+from encoders.families.tore.model import GlimpseEncoder, build_encoder
 from encoders.layers.positions import fit_positions, recognise_sincos
 
 # Dimensions of the tensors that sizes are read from.

@@ -10,12 +10,13 @@ import sys
 
 import timm.layers
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from encoders.config import DecoderConfig
 from encoders.layers.positions import sincos_positions
-from encoders.layers.vit import run_block_with_attention
+from encoders.layers.vit import TokenSet, attention_map, run_block, run_block_with_attention
 
 # Elements of an attention map that processors hold in their caches; larger tensors are also given
 # back to the system after each use, and fetching them again costs as much as the arithmetic.
@@ -76,7 +77,7 @@ class GlimpseDecoder(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        patch_ids: Tensor,
+        source: Tensor,
         *,
         attention: bool = False,
         features: bool = False,
@@ -86,39 +87,35 @@ class GlimpseDecoder(nn.Module):
 
         Args:
             tokens: `[B, 1+N, D]`, class token first, after the encoder's final norm.
-            patch_ids: int64 `[B, N]`; -1 = padding. Of several tokens with one id the last counts.
+            source: int64 `[B, G]`: which of the N tokens stands for each patch, counted from 1; 0
+                where none does and a mask token stands instead.
             attention: Return the last block's attention.
             features: Return the last block's output.
             pixels: Return pixels.
         """
-        x = self._fill_grid(self.embed(tokens), patch_ids) + self.pos_embed
+        grid = TokenSet(self._fill_grid(self.embed(tokens), source) + self.pos_embed)
         *earlier, last = self.blocks
         for block in earlier:
-            x = block(x)
+            grid, _ = run_block(block, grid)
         result = Decoded()
-        needs_output = features or pixels
+        if attention and not (features or pixels):
+            result.attention = attention_map(last, grid.values)
+            return result
         if attention:
-            output, result.attention = run_block_with_attention(
-                last, x, attention_only=not needs_output
-            )
-            x = x if output is None else output
-        elif needs_output:
-            x = last(x)
+            grid, result.attention = run_block_with_attention(last, grid)
+        elif features or pixels:
+            grid, _ = run_block(last, grid)
+        x = grid.values
         if features:
             result.features = x[:, 1:]
         if pixels:
             result.pixels = self.pred(self.norm(x[:, 1:]))
         return result
 
-    def _fill_grid(self, embedded: Tensor, patch_ids: Tensor) -> Tensor:
-        batch, count = patch_ids.shape
-        arrival = torch.arange(1, count + 1, device=patch_ids.device).expand(batch, -1)
-        # Column 0 of `source` collects the padding; elsewhere it holds 1 + index of the token.
-        source = patch_ids.new_zeros(batch, 1 + self.num_patches)
-        source.scatter_reduce_(1, patch_ids + 1, arrival, reduce="amax")
-        source[:, 0] = 0
-        gathered = embedded.gather(1, source[..., None].expand(-1, -1, embedded.shape[-1]))
-        missing = (source == 0)[..., None]
+    def _fill_grid(self, embedded: Tensor, source: Tensor) -> Tensor:
+        index = F.pad(source, (1, 0))  # the class token stands for itself
+        gathered = embedded.gather(1, index[..., None].expand(-1, -1, embedded.shape[-1]))
+        missing = (index == 0)[..., None]
         missing[:, 0] = False
         return torch.where(missing, self.mask_token.to(embedded.dtype), gathered)
 

@@ -70,3 +70,20 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def to_bytes(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Undoes `normalise` for channel-last pixels `[..., 3]`, rounding to uint8."""
     return ((pixels.float() * std + mean) * 255.0).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def token_sources(patch_ids: Tensor, num_patches: int) -> Tensor:
+    """Which token stands for each patch of the grid, where tokens came in the order of `patch_ids`.
+
+    Args:
+        patch_ids: int64 `[B, N]`; -1 = padding. Of several tokens with one id the last counts.
+        num_patches: G, patches of the grid.
+
+    Returns:
+        int64 `[B, G]`: j for the j-th token, counted from 1; 0 where there is none.
+    """
+    batch, count = patch_ids.shape
+    arrival = torch.arange(1, count + 1, device=patch_ids.device).expand(batch, -1)
+    source = patch_ids.new_zeros(batch, num_patches)
+    arrival = arrival.masked_fill(patch_ids < 0, 0)
+    return source.scatter_reduce_(1, patch_ids.clamp(min=0), arrival, reduce="amax")

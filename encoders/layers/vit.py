@@ -1,8 +1,10 @@
-"""Transformer blocks of timm, run one at a time."""
+"""Transformer blocks of timm, run one at a time: the one place where blocks run."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import functools
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,38 +12,172 @@ from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
 
-def run_block_with_attention(
-    block: Any, tokens: Tensor, *, attention_only: bool = False
-) -> tuple[Tensor | None, Tensor]:
-    """Runs one block and hands out its softmax attention.
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenSet:
+    """Tokens of B rows on their way through blocks.
+
+    Attributes:
+        values: `[B, n, D]`: prefix tokens, then patch tokens.
+        mask: bool `[B, n]`, False for padding that nobody may attend to; None = no padding.
+        sizes: float `[B, n]`, how many patches each token stands for; None = one each. Attention to
+            a token weighs its size: the logarithm is added to the scores.
+        source: int64 `[B, G]`, which patch token stands for each patch of the grid, counted from 1;
+            0 = none. None where nobody asks.
+        num_prefix_tokens: Tokens before the patches'; no reduction takes them away.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+    sizes: Tensor | None = None
+    source: Tensor | None = None
+    num_prefix_tokens: int = 0
+
+    @functools.cached_property
+    def bias(self) -> Tensor | None:
+        """What is added to attention scores, `[B, 1, 1, n]`; None for nothing."""
+        if self.mask is None and self.sizes is None:
+            return None
+        values = self.values
+        bias = values.new_zeros(values.shape[:2])
+        if self.sizes is not None:
+            bias = self.sizes.to(values.dtype).log()
+        if self.mask is not None:
+            # Added to the scores; timm's explicit attention would also add a mask of booleans.
+            bias = bias.masked_fill(~self.mask, torch.finfo(values.dtype).min)
+        return bias[:, None, None, :]
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of every row without padding, int64 `[B]`."""
+        batch, count, _ = self.values.shape
+        if self.mask is None:
+            return torch.full((batch,), count, device=self.values.device)
+        return self.mask.sum(1)
+
+    def with_values(self, values: Tensor) -> TokenSet:
+        """The same tokens after a layer."""
+        changed = dataclasses.replace(self, values=values)
+        if changed.values.dtype == self.values.dtype and "bias" in vars(self):
+            vars(changed)["bias"] = self.bias  # computed once for all blocks
+        return changed
+
+
+class Attended(NamedTuple):
+    """What a block's attention has computed.
+
+    Attributes:
+        attention: `[B, heads, n, n]`, softmax over the last axis, at least float32.
+        keys: `[B, heads, n, d]`.
+    """
+
+    attention: Tensor
+    keys: Tensor
+
+
+class Reduction(Protocol):
+    """Takes tokens away between the attention and the MLP of a block."""
+
+    def __call__(self, tokens: TokenSet, attended: Attended) -> TokenSet:
+        """The tokens that go on: fewer, with sizes and source brought up to date.
+
+        Args:
+            tokens: After the attention of the block.
+            attended: What that attention was.
+        """
+
+
+class BlockCount(NamedTuple):
+    """How many tokens of every row went through a block, int64 `[B]`, for the FLOPs ledger.
+
+    Attributes:
+        attention: Tokens in its attention.
+        mlp: Tokens in its MLP.
+    """
+
+    attention: Tensor
+    mlp: Tensor
+
+
+def run_block(
+    block: Any, tokens: TokenSet, reduction: Reduction | None = None
+) -> tuple[TokenSet, BlockCount | None]:
+    """Runs one block.
 
     Args:
         block: A timm pre-norm block.
-        tokens: `[B, n, D]`.
-        attention_only: Stop at the attention: no values, no MLP.
+        tokens: What goes in.
+        reduction: What takes tokens away between its attention and its MLP; None = nothing.
 
     Returns:
-        The block's output `[B, n, D]` (None with `attention_only`) and the attention
-        `[B, heads, n, n]`, in at least float32.
+        What comes out, and how many tokens took part where a reduction may have changed that.
     """
-    attention_layer = block.attn
-    batch, count, width = tokens.shape
-    parts = 2 if attention_only else 3
-    projection = attention_layer.qkv
-    bias = None if projection.bias is None else projection.bias[: parts * width]
-    projected = F.linear(block.norm1(tokens), projection.weight[: parts * width], bias)
-    projected = projected.view(batch, count, parts, attention_layer.num_heads, -1)
+    values, count = tokens.values, None
+    if reduction is None:
+        mixed = block.attn(block.norm1(values), attn_mask=tokens.bias)
+        values = values + block.drop_path1(block.ls1(mixed))
+    else:
+        mixed, attended = _attend(block.attn, block.norm1(values), tokens.bias)
+        entered = tokens.with_values(values + block.drop_path1(block.ls1(mixed)))
+        tokens = reduction(entered, attended)
+        count = BlockCount(entered.lengths, tokens.lengths)
+        values = tokens.values
+    values = values + block.drop_path2(block.ls2(block.mlp(block.norm2(values))))
+    return tokens.with_values(values), count
+
+
+def run_block_with_attention(block: Any, tokens: TokenSet) -> tuple[TokenSet, Tensor]:
+    """Runs one block and also returns its softmax attention `[B, heads, n, n]`."""
+    kept: list[Tensor] = []
+
+    def keep(tokens: TokenSet, attended: Attended) -> TokenSet:
+        kept.append(attended.attention)
+        return tokens
+
+    after, _ = run_block(block, tokens, keep)
+    return after, kept[0]
+
+
+def attention_map(block: Any, values: Tensor) -> Tensor:
+    """The softmax attention `[B, heads, n, n]` of a block on tokens `[B, n, D]`, and no more.
+
+    Neither values nor the MLP are computed.
+    """
+    layer = block.attn
+    query, key = _project(layer, block.norm1(values), parts=2)
+    return _softmax_scores(layer, query, key, None)
+
+
+def _attend(layer: Any, values: Tensor, bias: Tensor | None) -> tuple[Tensor, Attended]:
+    """A timm attention layer, its products written out."""
+    batch, count, _ = values.shape
+    query, key, value = _project(layer, values, parts=3)
+    attention = _softmax_scores(layer, query, key, bias)
+    weights = layer.attn_drop(attention.to(value.dtype))
+    mixed = layer.norm((weights @ value).transpose(1, 2).reshape(batch, count, -1))
+    if (gate := getattr(layer, "gate", None)) is not None:
+        mixed = mixed * gate(values).sigmoid()
+    return layer.proj_drop(layer.proj(mixed)), Attended(attention, key)
+
+
+def _project(layer: Any, values: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """Query and key, and with three parts value, each `[B, heads, n, d]`."""
+    batch, count, _ = values.shape
+    projection = layer.qkv
+    rows = parts * (projection.out_features // 3)
+    bias = None if projection.bias is None else projection.bias[:rows]
+    projected = F.linear(values, projection.weight[:rows], bias)
+    projected = projected.view(batch, count, parts, layer.num_heads, -1)
     query, key, *value = projected.permute(2, 0, 3, 1, 4).unbind(0)
-    query, key = attention_layer.q_norm(query), attention_layer.k_norm(key)
-    scores = (query * attention_layer.scale) @ key.transpose(-2, -1)
+    return (layer.q_norm(query), layer.k_norm(key), *value)
+
+
+def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+    scores = (query * layer.scale) @ key.transpose(-2, -1)
     if scores.dtype in (torch.bfloat16, torch.float16):
         scores = scores.float()
-    attention = scores.softmax(dim=-1)
-    if attention_only:
-        return None, attention
-    mixed = (attention.to(value[0].dtype) @ value[0]).transpose(1, 2).reshape(batch, count, width)
-    tokens = tokens + block.drop_path1(block.ls1(attention_layer.proj(mixed)))
-    return tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens)))), attention
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1)
 
 
 def set_fused_attention(module: nn.Module, enabled: bool) -> None:

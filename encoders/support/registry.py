@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 Part = TypeVar("Part")
@@ -78,6 +78,9 @@ class Registry(Generic[Part]):
     def names(self) -> list[str]:
         """Every known name, the package's own first, then those added, in the order they came."""
         return list(dict.fromkeys([*self._places, *self._parts, *self._entry_points()]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._parts or self._place_of(name) is not None)

@@ -102,7 +102,7 @@ class EncoderShape:
     def config(
         self, name: str, image_size: tuple[int, int], class_names: tuple[str, ...]
     ) -> EncoderConfig:
-        """The configuration of an encoder of this shape for scenes of some classes."""
+        """The configuration of an untrained encoder of this shape for scenes of some classes."""
         decoder = None
         if self.decoder_width:
             decoder = DecoderConfig(self.decoder_width, self.decoder_depth, self.decoder_num_heads)
@@ -112,9 +112,7 @@ class EncoderShape:
             image_size=image_size,
             patch_size=self.patch_size,
             num_classes=len(class_names),
-            class_names=class_names,
             decoder=decoder,
             mean=(0.5, 0.5, 0.5),
             std=(0.25, 0.25, 0.25),
-            weights="trained",
         )

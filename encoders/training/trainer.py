@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +16,8 @@ from typing import Any, Protocol
 import accelerate
 import numpy as np
 import torch
-from torch import Tensor, nn
+from timm.optim import param_groups_weight_decay
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
@@ -26,6 +26,7 @@ from encoders.checkpoints.weight_files import CheckpointError
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.vit import set_fused_attention
 from encoders.storage import load_encoder, load_strictly, save_encoder
+from encoders.support.files import replacing, write_text
 from encoders.support.precision import autocast, resolve_precision
 from encoders.training.config import TrainingConfig
 from encoders.training.glimpses import full_view, random_glimpses, random_tiles
@@ -34,14 +35,25 @@ from encoders.training.order import SceneOrder
 from encoders.training.validation import LabelledImages, describe, validate
 
 STATE_FILE = "training_state.pt"
+_NOT_DECAYED = ("pos_embed", "_token")
 
 
 class GlimpseSource(Protocol):
     """Chooses which patches of each training image are seen."""
 
-    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Image indices int64 `[B]` to patch ids int64 `[B, T, n]`, -1 = padding."""
-        ...
+    def __call__(
+        self, indices: np.ndarray, rng: np.random.Generator, warming_up: bool
+    ) -> np.ndarray:
+        """Chooses glimpses.
+
+        Args:
+            indices: Numbers of the images, int64 `[B]`.
+            rng: Of this batch.
+            warming_up: Whether the run is still getting the classifier off its plateau.
+
+        Returns:
+            Patch ids int64 `[B, T, n]`, -1 = padding.
+        """
 
 
 class RandomGlimpses:
@@ -57,12 +69,13 @@ class RandomGlimpses:
     def __init__(self, config: TrainingConfig, grid: tuple[int, int]) -> None:
         self.config = config
         self.grid = grid
-        self.warming_up = False
 
-    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def __call__(
+        self, indices: np.ndarray, rng: np.random.Generator, warming_up: bool
+    ) -> np.ndarray:
         """Patch ids int64 `[B, T, n]` for a batch of images; -1 where seen before."""
         config, size = self.config, self.config.glimpse_size
-        if self.warming_up:
+        if warming_up:
             count = int(rng.integers(config.max_glimpses // 2, 2 * config.max_glimpses + 1))
             return random_tiles(rng, len(indices), count, self.grid, size)
         draw = rng.random()
@@ -86,6 +99,8 @@ class EncoderTrainer:
         config: Hyper-parameters.
         folder: Where checkpoints and TensorBoard events go.
         glimpses: Which patches are seen; None = random windows.
+        class_names: Classes of the labels, which the encoder's class head counts as trained for
+            from the first step on.
         device: "auto", "cpu" or "cuda".
         tensorboard_folder: Where events go; None = the run folder.
 
@@ -101,6 +116,7 @@ class EncoderTrainer:
         config: TrainingConfig,
         folder: Path,
         glimpses: GlimpseSource | None = None,
+        class_names: tuple[str, ...] | None = None,
         device: str = "auto",
         tensorboard_folder: Path | None = None,
     ) -> None:
@@ -112,6 +128,7 @@ class EncoderTrainer:
             )
         self.config = config
         self.folder = folder
+        self._class_names = class_names if encoder.config.num_classes else None
         self.train_images = train
         self.validation_images = validation
         self.accelerator = accelerate.Accelerator(
@@ -183,6 +200,12 @@ class EncoderTrainer:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
+        if self.step:
+            self.encoder.config = dataclasses.replace(
+                self.encoder.config,
+                weights="trained",
+                class_names=self._class_names or self.encoder.config.class_names,
+            )
         save_encoder(self.encoder, self.folder)
         state = {
             "step": self.step,
@@ -190,12 +213,9 @@ class EncoderTrainer:
             "history": self.history,
             "config": dataclasses.asdict(self.config),
         }
-        partial = self.folder / f".{STATE_FILE}.writing"
-        torch.save(state, partial)
-        os.replace(partial, self.folder / STATE_FILE)
-        text = json.dumps(self.history, indent=2)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.folder / "history.json")
+        with replacing(self.folder / STATE_FILE) as partial:
+            torch.save(state, partial)
+        write_text(self.folder / "history.json", json.dumps(self.history, indent=2))
 
     def resume(self) -> None:
         """Continues from what `save` left in the folder.
@@ -233,12 +253,11 @@ class EncoderTrainer:
         rng = np.random.default_rng([config.seed, self.step, 1])
         drawn = int(rng.integers(self.encoder.depth + 1))
         warming_up = self.step < config.curriculum * self.total_steps
-        if isinstance(self.glimpses, RandomGlimpses):
-            self.glimpses.warming_up = warming_up
         split = 0 if warming_up else drawn
         if config.split_block is not None:
             split = config.split_block
-        patch_ids = torch.from_numpy(np.ascontiguousarray(self.glimpses(indices.numpy(), rng)))
+        chosen = self.glimpses(indices.numpy(), rng, warming_up)
+        patch_ids = torch.from_numpy(np.ascontiguousarray(chosen))
         labels = torch.from_numpy(self.train_images.labels[indices.numpy()]).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -286,14 +305,6 @@ class _Pixels(Dataset):
 
 
 def _parameter_groups(encoder: GlimpseEncoder, weight_decay: float) -> list[dict[str, Any]]:
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in encoder.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        tables = name.endswith(("pos_embed", "_token"))
-        (plain if parameter.ndim < 2 or tables else decayed).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    """Vectors, position tables and tokens are not decayed."""
+    tables = [name for name, _ in encoder.named_parameters() if name.endswith(_NOT_DECAYED)]
+    return param_groups_weight_decay(encoder, weight_decay, no_weight_decay_list=tables)

@@ -156,7 +156,7 @@ def test_what_an_agent_needs_is_asked_for_by_name():
     with pytest.raises(ValueError, match=r"'ame' needs \['entropy'\]"):
         make_agent("ame", env)
     assert required_observables(["random", "ame", "oracle"]) == ("entropy", "logits")
-    with pytest.raises(ValueError, match="no agent 'rasta': expected one of random"):
+    with pytest.raises(ValueError, match=r"no agent 'rasta' \(did you mean 'raster'\?\): exp"):
         make_agent("rasta", env)
     with pytest.raises(ValueError, match=r"'ppo' needs \['cells', 'latent'\]"):
         make_agent("ppo", env)

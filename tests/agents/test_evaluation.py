@@ -17,8 +17,9 @@ from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.statistics import bootstrap_interval
 from agents.evaluation.walk import EpisodeRecorder, balanced_rows, evaluate
+from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
-from agents.learning.ppo.learner import OBSERVABLES, PpoTrainer
+from agents.learning.ppo.learner import PpoLearner
 from agents.reports.files import write_results
 from agents.reports.tables import print_comparison
 from ave_env import ActiveExplorationEnv, ActiveExplorationVectorEnv
@@ -242,7 +243,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 def test_trained_agents_go_by_their_shortest_distinct_names(tmp_path):
     env = make_env("raster", 2, observe=OBSERVABLES, autoreset_mode="SAME_STEP")
-    trainer = PpoTrainer(env, PpoConfig(batch_size=8))
+    trainer = PpoLearner(env, PpoConfig(batch_size=8))
     for name in ("a", "b"):
         trainer.save(tmp_path / name)
     labels = [result.label for result in compare(["random", tmp_path / "a"]).results]

@@ -11,15 +11,17 @@ import torch
 from gymnasium.wrappers import FilterObservation
 from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
+from stable_baselines3.common.vec_env import VecMonitor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import tiny_encoder, tiny_env, tiny_vector_env
 
 from agents import GlimpseVecEnv, make_agent
 from agents.evaluation.walk import evaluate
-from agents.learning.callbacks import CheckpointCallback, ExplorationCallback
+from agents.learning.checkpoints import Checkpoints
 from agents.learning.history import Validation, ValidationHistory
+from agents.learning.ppo.agent import OBSERVABLES, POLICY_FILE, PpoAgent
 from agents.learning.ppo.config import PpoConfig
-from agents.learning.ppo.learner import OBSERVABLES, POLICY_FILE, PpoAgent, PpoTrainer
+from agents.learning.ppo.learner import PpoLearner
 from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
 from encoders.storage import weights_hash
 
@@ -116,7 +118,7 @@ def test_training_leaves_the_encoder_alone_and_runs_it_once_per_step(monkeypatch
         "observe",
         lambda patches, *a, **k: rows.append(len(patches)) or observe(patches, *a, **k),
     )
-    trainer = PpoTrainer(env, CONFIG)
+    trainer = PpoLearner(env, CONFIG)
     trainer.learn(4 * ROWS * STEPS)
     assert trainer.num_timesteps == 4 * ROWS * STEPS
     assert sum(rows) <= trainer.num_timesteps * (1 + 1 / STEPS)
@@ -125,7 +127,7 @@ def test_training_leaves_the_encoder_alone_and_runs_it_once_per_step(monkeypatch
 
 
 def test_learning_changes_every_part_of_the_policy():
-    trainer = PpoTrainer(training_env(), CONFIG)
+    trainer = PpoLearner(training_env(), CONFIG)
     before = {name: value.clone() for name, value in trainer.model.policy.state_dict().items()}
     trainer.learn(2 * ROWS * STEPS)
     after = trainer.model.policy.state_dict()
@@ -136,7 +138,7 @@ def test_learning_changes_every_part_of_the_policy():
 
 def test_a_saved_agent_acts_as_it_did(tmp_path):
     env = training_env()
-    trainer = PpoTrainer(env, CONFIG)
+    trainer = PpoLearner(env, CONFIG)
     trainer.learn(ROWS * STEPS)
     trainer.save(tmp_path)
     agent = make_agent(tmp_path, env)
@@ -152,7 +154,7 @@ def test_a_saved_agent_acts_as_it_did(tmp_path):
 
 def test_an_agent_refuses_beliefs_it_was_not_trained_on(tmp_path):
     env = training_env()
-    PpoTrainer(env, CONFIG).save(tmp_path)
+    PpoLearner(env, CONFIG).save(tmp_path)
     other = tiny_encoder()
     with torch.no_grad():
         other.backbone.vit.cls_token += 1
@@ -166,28 +168,29 @@ def test_an_agent_refuses_beliefs_it_was_not_trained_on(tmp_path):
         PpoAgent(env, tmp_path / "elsewhere")
 
 
-def run(folder, halves: bool) -> PpoTrainer:
+def run(folder, halves: bool) -> PpoLearner:
     """Learns for eight rollouts; in two goes with a resume between them, or in one."""
-    trainer = PpoTrainer(training_env(), CONFIG, seed=3)
+    trainer = PpoLearner(training_env(), CONFIG, seed=3)
     total = 8 * ROWS * STEPS
     if not halves:
         trainer.learn(total)
         return trainer
 
-    class Stop(ExplorationCallback):
-        def _on_step(self) -> bool:
-            super()._on_step()
-            if self.num_timesteps > total / 2:  # in the middle of a rollout, as Ctrl-C would
-                raise KeyboardInterrupt
-            return True
+    step = trainer.env.step
 
+    def interrupted(actions):
+        if trainer.num_timesteps > total / 2:  # in the middle of a rollout, as Ctrl-C would
+            raise KeyboardInterrupt
+        return step(actions)
+
+    trainer.env.step = interrupted
     with pytest.raises(KeyboardInterrupt):
-        trainer.learn(total, [Stop()])
+        trainer.learn(total)
     trainer.save(folder)
     trainer.save_state(folder)
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002 - the state that must not matter
-    resumed = PpoTrainer(training_env(), CONFIG, seed=77)
+    resumed = PpoLearner(training_env(), CONFIG, seed=77)
     resumed.load_state(folder)
     resumed.learn(total)
     return resumed
@@ -195,7 +198,7 @@ def run(folder, halves: bool) -> PpoTrainer:
 
 def test_weights_of_another_shape_are_named(tmp_path):
     env = training_env()
-    trainer = PpoTrainer(env, CONFIG)
+    trainer = PpoLearner(env, CONFIG)
     trainer.save(tmp_path)
     weights = load_file(tmp_path / POLICY_FILE)
     weights["mlp_extractor.score.weight"] = weights["mlp_extractor.score.weight"][..., None, None]
@@ -213,7 +216,7 @@ def test_a_resumed_run_ends_as_one_without_a_stop(tmp_path):
 
 
 def test_resuming_needs_the_same_rows_and_a_state(tmp_path):
-    trainer = PpoTrainer(training_env(), CONFIG)
+    trainer = PpoLearner(training_env(), CONFIG)
     with pytest.raises(FileNotFoundError, match=r"no training_state\.pt to resume from"):
         trainer.load_state(tmp_path)
     trainer.learn(ROWS * STEPS)
@@ -221,21 +224,21 @@ def test_resuming_needs_the_same_rows_and_a_state(tmp_path):
     trainer.save_state(tmp_path)
     wider = tiny_vector_env(5, observe=OBSERVABLES, autoreset_mode="SAME_STEP")
     with pytest.raises(ValueError, match="pass --n-envs 4"):
-        PpoTrainer(wider, CONFIG).load_state(tmp_path)
+        PpoLearner(wider, CONFIG).load_state(tmp_path)
 
 
-def checkpoints(trainer, folder, scores, history=None) -> CheckpointCallback:
+def checkpoints(trainer, folder, scores, history=None) -> Checkpoints:
     def validate():
         return Validation(next(scores), np.arange(3.0), np.full(3, STEPS), np.ones(3, bool))
 
-    return CheckpointCallback(trainer, folder, validate, ROWS * STEPS, history)
+    return Checkpoints(trainer, folder, validate, ROWS * STEPS, history)
 
 
 def test_the_best_policy_is_kept_and_exploration_is_logged(tmp_path):
-    trainer = PpoTrainer(training_env(), CONFIG, tensorboard_log=str(tmp_path / "events"))
+    trainer = PpoLearner(training_env(), CONFIG, tensorboard_log=str(tmp_path / "events"))
     scores = iter([0.5, 0.9, 0.1, 0.2])
     kept = checkpoints(trainer, tmp_path, scores)
-    trainer.learn(4 * ROWS * STEPS, [kept, ExplorationCallback()])
+    trainer.learn(4 * ROWS * STEPS, kept)
     best = json.loads((tmp_path / "best" / "agent.json").read_text())
     assert kept.history.best == 0.9
     assert best["timesteps"] == kept.history.timesteps[1] == 2 * ROWS * STEPS
@@ -247,8 +250,8 @@ def test_the_best_policy_is_kept_and_exploration_is_logged(tmp_path):
 
 
 def test_validations_are_kept_as_the_zoo_plots_them(tmp_path):
-    trainer = PpoTrainer(training_env(), CONFIG)
-    trainer.learn(3 * ROWS * STEPS, [checkpoints(trainer, tmp_path, iter([0.5, 0.9, 0.1]))])
+    trainer = PpoLearner(training_env(), CONFIG)
+    trainer.learn(3 * ROWS * STEPS, checkpoints(trainer, tmp_path, iter([0.5, 0.9, 0.1])))
     with np.load(tmp_path / "evaluations.npz") as saved:
         assert saved["timesteps"].tolist() == [ROWS * STEPS, 2 * ROWS * STEPS]
         for name, kind in (("results", "f"), ("ep_lengths", "i"), ("successes", "b")):
@@ -257,14 +260,14 @@ def test_validations_are_kept_as_the_zoo_plots_them(tmp_path):
 
 
 def test_a_resumed_run_remembers_its_validations_up_to_where_it_continues(tmp_path):
-    trainer = PpoTrainer(training_env(), CONFIG)
-    trainer.learn(4 * ROWS * STEPS, [checkpoints(trainer, tmp_path, iter([0.5, 0.9, 0.1]))])
-    resumed = PpoTrainer(training_env(), CONFIG)
+    trainer = PpoLearner(training_env(), CONFIG)
+    trainer.learn(4 * ROWS * STEPS, checkpoints(trainer, tmp_path, iter([0.5, 0.9, 0.1])))
+    resumed = PpoLearner(training_env(), CONFIG)
     resumed.load_state(tmp_path)  # saved with the last validation
     history = ValidationHistory.load(tmp_path, resumed.num_timesteps)
     assert [each.score for each in history.validations] == [0.5, 0.9, 0.1]
     kept = checkpoints(resumed, tmp_path, iter([0.3]), history)
-    resumed.learn(5 * ROWS * STEPS, [kept])
+    resumed.learn(5 * ROWS * STEPS, kept)
     assert kept.history.timesteps == [n * ROWS * STEPS for n in (1, 2, 3, 4)]
     best = json.loads((tmp_path / "best" / "agent.json").read_text())
     assert best["timesteps"] == 2 * ROWS * STEPS  # a worse one after the resume is not kept
@@ -276,7 +279,7 @@ def test_validating_leaves_the_training_as_it_was(tmp_path):
     weights = []
     for often in (False, True):
         env = training_env()
-        trainer = PpoTrainer(env, CONFIG, seed=3)
+        trainer = PpoLearner(env, CONFIG, seed=3)
         held_out = tiny_vector_env(3, observe=OBSERVABLES, autoreset_mode="DISABLED")
 
         def validate(held_out=held_out):
@@ -284,8 +287,8 @@ def test_validating_leaves_the_training_as_it_was(tmp_path):
             return Validation.of(evaluate(agent, held_out, progress=False))
 
         every = ROWS * STEPS if often else 100 * ROWS * STEPS
-        callback = CheckpointCallback(trainer, tmp_path, validate, every)
-        trainer.learn(4 * ROWS * STEPS, [callback])
+        callback = Checkpoints(trainer, tmp_path, validate, every)
+        trainer.learn(4 * ROWS * STEPS, callback)
         assert len(callback.history.timesteps) == (3 if often else 0)
         weights.append(trainer.model.policy.state_dict())
     for name, value in weights[0].items():
@@ -301,7 +304,7 @@ def test_sb3_needs_the_mode_it_works_in():
 
 def test_an_ended_row_reports_its_episode():
     env = tiny_vector_env(3, autoreset_mode="SAME_STEP")
-    wrapped = GlimpseVecEnv(env)
+    wrapped = VecMonitor(GlimpseVecEnv(env))
     wrapped.seed(1)
     wrapped.reset()
     total = np.zeros(3)

@@ -360,7 +360,10 @@ def table(heading):
 
 
 def test_the_page_lists_the_arguments_and_their_defaults():
-    fields = {field.name: field.default for field in dataclasses.fields(Configuration)}
+    fields = {
+        field.name: getattr(Configuration(), field.name)
+        for field in dataclasses.fields(Configuration)
+    }
     documented = table("Arguments")
     assert set(documented) == {*fields, "render_mode"}
     for name, default in fields.items():

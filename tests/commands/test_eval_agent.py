@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import eval_agent
+from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
-from agents.learning.ppo.learner import OBSERVABLES, PpoTrainer
+from agents.learning.ppo.learner import PpoLearner
 from ave_env import ActiveExplorationVectorEnv
 from ave_env.scenes.synthetic.panoramas import CLASS_NAMES
 from encoders import build_encoder
@@ -193,7 +194,7 @@ def test_settings_not_given_are_those_a_trained_agent_was_trained_with(run, tmp_
         observe=OBSERVABLES,
         autoreset_mode="SAME_STEP",
     )
-    PpoTrainer(env, PpoConfig(batch_size=4)).save(tmp_path / "trained")
+    PpoLearner(env, PpoConfig(batch_size=4)).save(tmp_path / "trained")
     run("--agents", "raster", str(tmp_path / "trained"))
     summary = summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")
     assert summary["agents"].keys() == {"raster", "ppo"}

@@ -9,7 +9,7 @@ from golden_numbers import DTYPES, Golden
 
 from encoders.checkpoints.importing import build_from_state_dict
 from encoders.layers.patches import patchify
-from encoders.layers.vit import run_block_with_attention
+from encoders.layers.vit import TokenSet, run_block_with_attention
 
 
 @pytest.fixture(scope="module", params=DTYPES, ids=str)
@@ -23,7 +23,8 @@ def dino(request):
 def tokens_after(golden, encoder, stop):
     vit = encoder.backbone
     patches = vit.embed_patches(patchify(golden["image"], 8), torch.arange(64).expand(4, -1))
-    return vit.run_blocks(torch.cat([vit.embed_prefix(4), patches], dim=1), 0, stop, None)
+    tokens, _ = vit.run_blocks(TokenSet(torch.cat([vit.embed_prefix(4), patches], 1)), 0, stop)
+    return tokens
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def test_features_of_whole_images(dino):
 def test_tokens_after_the_last_two_blocks(dino):
     golden, encoder = dino
     for position, stop in enumerate((3, 4)):
-        tokens, _ = encoder.backbone.pool(tokens_after(golden, encoder, stop), None)
+        tokens, _ = encoder.backbone.pool(tokens_after(golden, encoder, stop).values, None)
         golden.check(tokens, f"intermediate_last2/{position}")
 
 

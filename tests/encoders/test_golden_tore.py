@@ -9,7 +9,7 @@ from helpers import take_patches
 
 from encoders.checkpoints.importing import build_from_state_dict
 from encoders.layers.patches import patchify
-from encoders.layers.vit import run_block_with_attention
+from encoders.layers.vit import TokenSet, attention_map
 
 SPLITS = range(5)
 DIVISIONS = ("M1", "M2", "M2T", "M4", "M6uneq", "M9uneq", "M16")
@@ -36,8 +36,8 @@ def test_attention_of_the_last_block(deit):
         ids = torch.arange(64).expand(2, -1)
         patches = vit.embed_patches(patchify(golden["image"], 8), ids)
         tokens = torch.cat([vit.embed_prefix(2), patches], dim=1)
-        tokens = vit.run_blocks(tokens, 0, encoder.depth - 1, None)
-        _, attention = run_block_with_attention(vit.vit.blocks[-1], tokens, attention_only=True)
+        tokens, _ = vit.run_blocks(TokenSet(tokens), 0, encoder.depth - 1)
+        attention = attention_map(vit.vit.blocks[-1], tokens.values)
     golden.check(attention, "last_attn")
 
 
@@ -82,6 +82,6 @@ def test_streaming_with_glimpses_that_overlap_and_repeat(deit, split):
         belief, state = encoder.observe(patches, ids, state, split, ("latent",))
         golden.check(belief.latent, f"next/K{split}/t{step}/cls_feat")
     assert state.token_counts.tolist() == [20, 20]  # what is seen twice is kept twice
-    cached = state.sequence()
+    cached = state.sequence().values
     golden.check(cached[:, :1], f"next/K{split}/cls_mean")
     golden.check(cached[:, 1:], f"next/K{split}/cached_tokens")

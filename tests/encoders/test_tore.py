@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders import Belief
+from encoders.layers.patches import token_sources
 from encoders.training.glimpses import random_glimpses
 
 ENCODER = tiny_encoder(dtype=torch.float64)
@@ -205,7 +206,8 @@ def test_of_a_patch_seen_twice_the_decoder_takes_the_last_token(split):
         [take_patches(ENCODER, other, once), take_patches(ENCODER, IMAGES[:1], twice[:, 1:])], 1
     )
     belief = ENCODER(patches, twice, split, ("tokens", "pixels"))
-    embedded = ENCODER.decoder._fill_grid(ENCODER.decoder.embed(belief.tokens), twice.flatten(1))
+    source = token_sources(twice.flatten(1), ENCODER.grid[0] * ENCODER.grid[1])
+    embedded = ENCODER.decoder._fill_grid(ENCODER.decoder.embed(belief.tokens), source)
     torch.testing.assert_close(embedded[:, 1 + 4], ENCODER.decoder.embed(belief.tokens[:, 3]))
 
 
@@ -235,7 +237,7 @@ def test_gradients_reach_every_parameter():
 def test_the_memory_of_a_cache_is_its_closed_form():
     for batch, capacity in ((1, 4), (7, 32)):
         state = ENCODER.init_state(batch, capacity)
-        row = (1 + capacity) * ENCODER.width * 8 + 8 * capacity + 24
+        row = (1 + capacity) * ENCODER.width * 8 + 8 * ENCODER.grid[0] * ENCODER.grid[1] + 24
         assert state.num_bytes == batch * row
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from encoders.families.tore.surgery import PatchVit
+from encoders.layers.vit import TokenSet
 
 
 def extract(
@@ -33,10 +34,13 @@ def extract(
         mask = torch.cat([valid.new_ones(prefix.shape[:2], device=valid.device), valid], 1)
         mask = mask.to(patches.device)
     # A matrix product under autocast may have another dtype than the parameters.
-    tokens = vit.run_blocks(torch.cat([prefix.to(embedded), embedded], 1), 0, split_block, mask)
-    return tokens[:, : vit.num_prefix_tokens], tokens[:, vit.num_prefix_tokens :]
+    tokens = TokenSet(torch.cat([prefix.to(embedded), embedded], 1), mask)
+    tokens, _ = vit.run_blocks(tokens, 0, split_block)
+    first = vit.num_prefix_tokens
+    return tokens.values[:, :first], tokens.values[:, first:]
 
 
 def extract_nothing(vit: PatchVit, split_block: int) -> Tensor:
     """The prefix tokens alone through the first K blocks, `[1, P, D]`: nothing seen yet."""
-    return vit.run_blocks(vit.embed_prefix(1), 0, split_block, None)
+    tokens, _ = vit.run_blocks(TokenSet(vit.embed_prefix(1)), 0, split_block)
+    return tokens.values

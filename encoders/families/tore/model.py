@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import ClassVar
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +13,17 @@ from torch import Tensor, nn
 from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
 from encoders.families.tore.state import ToreState
-from encoders.families.tore.surgery import PatchVit
-from encoders.flops.count import FlopCount
+from encoders.families.tore.surgery import PatchVit, make_vit
+from encoders.flops.count import Cost, FlopCount
 from encoders.flops.ledger import FlopLedger
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.entropy import attention_entropy
-from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief
+from encoders.layers.patches import token_sources
+from encoders.layers.positions import fit_positions
+from encoders.layers.vit import TokenSet
+from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
 
 
 class GlimpseEncoder(nn.Module, HubExchange):
@@ -56,6 +60,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.decoder = decoder
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
+        self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
 
     @property
@@ -76,13 +81,71 @@ class GlimpseEncoder(nn.Module, HubExchange):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.backbone.vit.patch_embed.proj.weight.device
+        return self.backbone.device
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Parts of the belief that it can compute: without a decoder or class head fewer."""
+        missing = set(DECODER_OUTPUTS) if self.decoder is None else set()
+        if self.config.num_classes == 0:
+            missing.add("logits")
+        return tuple(name for name in OUTPUTS if name not in missing)
 
     @property
     def default_split_block(self) -> int:
         """TORE's K where the caller does not choose one."""
         chosen = self.config.default_split_block
         return 2 * self.depth // 3 if chosen is None else chosen
+
+    def resolve_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Checks the options of this family, which are `split_block`, TORE's K.
+
+        Returns:
+            `split_block`; the encoder's default where it is left out or None.
+
+        Raises:
+            ValueError: Another option, or a K outside [0, depth].
+        """
+        if unknown := sorted(set(options) - {"split_block"}):
+            raise ValueError(
+                f"encoder {self.config.name!r} has no options {unknown}; it has 'split_block'"
+            )
+        return {"split_block": self._check_split(options.get("split_block"))}
+
+    def describe(self, options: Mapping[str, Any]) -> str:
+        """Name and K, e.g. "tore-nano, K = 4"."""
+        return f"{self.config.name}, K = {self.resolve_options(options)['split_block']}"
+
+    def resized(self, image_size: tuple[int, int]) -> GlimpseEncoder:
+        """The encoder for scenes of another size, its position tables fitted to the grid.
+
+        Sine-cosine tables are computed anew, learned ones resampled. The weights are copies.
+        """
+        height, width = image_size
+        if (height, width) == self.config.image_size:
+            return self
+        config = dataclasses.replace(self.config, image_size=(height, width))
+        vit = self.backbone
+        resized = build_encoder(config).to(vit.vit.patch_embed.proj.weight)  # its dtype and device
+        state = self.state_dict()
+        first_rows = {"backbone.vit.pos_embed": vit.first_position_row, "decoder.pos_embed": 1}
+        for key, first in first_rows.items():
+            if key in state:
+                state[key] = fit_positions(state[key], config.grid, first, source_grid=self.grid)
+        resized.load_state_dict(state)
+        return resized.train(self.training)
+
+    def with_head(self, class_names: tuple[str, ...], seed: int = 0) -> GlimpseEncoder:
+        """The encoder with a new, untrained class head; everything else is shared.
+
+        Args:
+            class_names: Classes of the new head; the configuration does not list them until it is
+                trained.
+            seed: Of the head's initial weights.
+        """
+        config = dataclasses.replace(self.config, num_classes=len(class_names), class_names=None)
+        self.backbone.reset_head(len(class_names), seed)
+        return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
 
     def init_state(self, batch_size: int, capacity: int | None = None) -> ToreState:
         """An empty cache on the encoder's device.
@@ -112,7 +175,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         state: ToreState,
         split_block: int | Tensor | None = None,
         outputs: Collection[str] = ("latent", "logits"),
-    ) -> tuple[Belief, ToreState]:
+    ) -> Observed:
         """Takes in one glimpse per row; no gradients (see `forward` for training).
 
         Args:
@@ -124,7 +187,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             outputs: Which parts of the belief to compute, of `OUTPUTS`.
 
         Returns:
-            The belief after this glimpse, and the state.
+            The belief after this glimpse, the state, and what that took; unpacks as the first two.
 
         Raises:
             ValueError: Shapes, ids, K or outputs that do not fit; a K other than the cached one.
@@ -132,9 +195,12 @@ class GlimpseEncoder(nn.Module, HubExchange):
         outputs = self._check_outputs(outputs)
         patch_ids = self._check_glimpse(patches, patch_ids, len(state))
         if isinstance(split_block, Tensor) and split_block.ndim:
-            return self._observe_by_split(patches, patch_ids, state, split_block, outputs), state
+            cost = self._cost(patch_ids, state, split_block.cpu().numpy(), outputs)
+            belief = self._observe_by_split(patches, patch_ids, state, split_block, outputs)
+            return Observed(belief, state, cost)
         split = self._check_split(split_block)
         self._check_cached_split(state, patch_ids, split)
+        cost = self._cost(patch_ids, state, split, outputs)
         prefix, tokens = tore.extract(self.backbone, patches, patch_ids, split)
         state.append(prefix, tokens, patch_ids, split)
         unseen = state.glimpse_counts == 0
@@ -142,8 +208,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             nothing = tore.extract_nothing(self.backbone, split)
             rows = unseen.to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
-        belief = self._aggregate(state.sequence(), state.mask(), state.cached_ids(), split, outputs)
-        return belief, state
+        return Observed(self._aggregate(state.sequence(), split, outputs), state, cost)
 
     @torch.no_grad()
     def prior(
@@ -153,8 +218,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         outputs = self._check_outputs(outputs)
         split = self._check_split(split_block)
         prefix = tore.extract_nothing(self.backbone, split)
-        no_ids = torch.empty(1, 0, dtype=torch.int64, device=self.device)
-        return self._aggregate(prefix, None, no_ids, split, outputs)
+        return self._aggregate(self._blind(prefix), split, outputs)
 
     def forward(
         self,
@@ -179,7 +243,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         batch, glimpses, count = patch_ids.shape
         if glimpses == 0:
             prefix = tore.extract_nothing(self.backbone, split).expand(batch, -1, -1)
-            return self._aggregate(prefix, None, patch_ids.flatten(1), split, outputs)
+            return self._aggregate(self._blind(prefix), split, outputs)
         prefix, tokens = tore.extract(
             self.backbone, patches.flatten(0, 1), patch_ids.flatten(0, 1), split
         )
@@ -199,8 +263,13 @@ class GlimpseEncoder(nn.Module, HubExchange):
             tokens, ids, valid = tokens[:, used], ids[:, used], valid[:, used]
         if not bool(valid.all()):
             mask = torch.cat([valid.new_ones(mean_prefix.shape[:2]), valid], dim=1)
-        sequence = torch.cat([mean_prefix, tokens], dim=1)
-        return self._aggregate(sequence, mask, ids, split, outputs)
+        sequence = TokenSet(
+            torch.cat([mean_prefix, tokens], dim=1),
+            mask,
+            source=token_sources(ids, self.grid[0] * self.grid[1]),
+            num_prefix_tokens=self.backbone.num_prefix_tokens,
+        )
+        return self._aggregate(sequence, split, outputs)
 
     def forward_full(
         self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
@@ -259,47 +328,66 @@ class GlimpseEncoder(nn.Module, HubExchange):
         split = self.default_split_block if split_block is None else split_block
         return self._ledger.count(new_tokens, cached_tokens, split_block=split, outputs=outputs)
 
-    def _aggregate(
+    def _blind(self, prefix: Tensor) -> TokenSet:
+        """Prefix tokens `[B, P, D]` of rows that have seen nothing."""
+        nowhere = torch.zeros(
+            len(prefix), self.grid[0] * self.grid[1], dtype=torch.int64, device=prefix.device
+        )
+        return TokenSet(prefix, source=nowhere, num_prefix_tokens=prefix.shape[1])
+
+    def _cost(
         self,
-        sequence: Tensor,
-        mask: Tensor | None,
         patch_ids: Tensor,
-        split_block: int,
+        state: ToreState,
+        split_block: int | np.ndarray,
         outputs: frozenset[str],
-    ) -> Belief:
+    ) -> Cost:
+        """What taking in a glimpse takes, seen before it is taken in."""
+        new = (patch_ids >= 0).sum(1).numpy()
+        cached = state.token_counts.numpy()
+        count = self._ledger.count
+        return Cost(
+            spent=count(new, cached, split_block=split_block, outputs=outputs),
+            without_recycling=count(
+                cached + new, np.zeros_like(cached), split_block=split_block, outputs=outputs
+            ),
+        )
+
+    def _aggregate(self, tokens: TokenSet, split_block: int, outputs: frozenset[str]) -> Belief:
         vit = self.backbone
-        sequence = vit.run_blocks(sequence, split_block, vit.depth, mask)
-        tokens, latent = vit.pool(sequence, mask)
+        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth)
+        normalised, latent = vit.pool(tokens.values, tokens.mask)
         belief = Belief(latent=latent)
         if "tokens" in outputs:
-            belief.tokens = tokens
+            belief.tokens = normalised
         if "logits" in outputs:
-            belief.logits = vit.classify(tokens, latent)
+            belief.logits = self.heads["logits"].run(normalised, latent)
         if not outputs.isdisjoint(DECODER_OUTPUTS):
-            self._decode(tokens, patch_ids, outputs, belief)
+            assert tokens.source is not None
+            self._decode(normalised, tokens.source, outputs, belief)
         return belief
 
     def _decode(
-        self, tokens: Tensor, patch_ids: Tensor, outputs: frozenset[str], belief: Belief
+        self, tokens: Tensor, source: Tensor, outputs: frozenset[str], belief: Belief
     ) -> None:
         decoder = self.decoder
         assert decoder is not None  # _check_outputs
         first = self.backbone.num_prefix_tokens
         seen = torch.cat([tokens[:, :1], tokens[:, first:]], 1) if first > 1 else tokens
         rows = len(seen) if torch.is_grad_enabled() else decoder.rows_at_once(seen.device)
-        pairs = zip(seen.split(rows), patch_ids.split(rows), strict=True)
+        pairs = zip(seen.split(rows), source.split(rows), strict=True)
         parts = [self._decode_rows(decoder, *pair, outputs) for pair in pairs]
         for name in outputs.intersection(DECODER_OUTPUTS):
             values = [part[name] for part in parts]
             setattr(belief, name, values[0] if len(values) == 1 else torch.cat(values))
 
     def _decode_rows(
-        self, decoder: GlimpseDecoder, tokens: Tensor, patch_ids: Tensor, outputs: frozenset[str]
+        self, decoder: GlimpseDecoder, tokens: Tensor, source: Tensor, outputs: frozenset[str]
     ) -> dict[str, Tensor]:
         maps = outputs & {"attention", "entropy", "normalised_entropy"}
         decoded = decoder(
             tokens,
-            patch_ids,
+            source,
             attention=bool(maps),
             features="cells" in outputs,
             pixels="pixels" in outputs,
@@ -312,11 +400,9 @@ class GlimpseEncoder(nn.Module, HubExchange):
         if decoded.attention is None:
             return parts
         parts["attention"] = decoded.attention
-        known = patch_ids.new_zeros(len(patch_ids), 1 + decoder.num_patches, dtype=torch.bool)
-        known.scatter_(1, patch_ids + 1, True)
         for name, renormalise in (("entropy", False), ("normalised_entropy", True)):
             if name in outputs:
-                bits = attention_entropy(decoded.attention, known[:, 1:], renormalise=renormalise)
+                bits = attention_entropy(decoded.attention, source > 0, renormalise=renormalise)
                 parts[name] = bits.unflatten(1, self.grid)
         return parts
 
@@ -402,3 +488,27 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 f"images of shape {tuple(images.shape)}; {self.config.name!r} expects "
                 f"[B, {', '.join(map(str, expected))}]"
             )
+
+
+def build_encoder(config: EncoderConfig, seed: int = 0) -> GlimpseEncoder:
+    """Builds an encoder with random weights, in evaluation mode, on the CPU.
+
+    Args:
+        config: What to build.
+        seed: Of the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        ValueError: A model that TORE cannot split, or arguments it does not know.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vit = PatchVit(make_vit(config))
+        decoder = None
+        if config.decoder is not None:
+            decoder = GlimpseDecoder(config.decoder, vit.width, config.grid, config.patch_size)
+    encoder = GlimpseEncoder(config, vit, decoder)
+    if config.norm_eps is not None:
+        for module in encoder.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = config.norm_eps
+    return encoder.eval()

@@ -9,11 +9,14 @@ Vision Transformers for Efficient Active Visual Exploration", WACV 2025, section
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import safetensors.torch as safetensors
 import torch
 from torch import Tensor
 
 from encoders.families.tore.surgery import PatchVit
+from encoders.layers.vit import TokenSet
 
 _UNSET = -1
 
@@ -28,19 +31,23 @@ class ToreState:
     Attributes:
         buffer: float `[B, P + capacity, D]`: running mean of the glimpses' prefix tokens, then
             their patch tokens at depth K in the order of arrival.
-        patch_ids: int64 `[B, capacity]`, on the buffer's device; -1 where nothing is cached.
+        source: int64 `[B, G]`, on the buffer's device: which cached token stands for each patch of
+            the grid, counted from 1; 0 for a patch never seen.
         token_counts: int64 `[B]` on the CPU: cached patch tokens.
         glimpse_counts: int64 `[B]` on the CPU: glimpses with at least one token.
         split_blocks: int64 `[B]` on the CPU: the K of the cached tokens, -1 for an empty row.
         num_prefix_tokens: P.
+        sizes: float `[B, capacity]`, how many patches each cached token stands for; None = one
+            each, as long as nothing merges them.
     """
 
     buffer: Tensor
-    patch_ids: Tensor
+    source: Tensor
     token_counts: Tensor
     glimpse_counts: Tensor
     split_blocks: Tensor
     num_prefix_tokens: int
+    sizes: Tensor | None = None
 
     @classmethod
     def empty(cls, batch_size: int, capacity: int, vit: PatchVit) -> ToreState:
@@ -49,7 +56,9 @@ class ToreState:
         counts = torch.zeros(batch_size, dtype=torch.int64)
         return cls(
             buffer=weight.new_zeros(batch_size, vit.num_prefix_tokens + capacity, vit.width),
-            patch_ids=torch.full((batch_size, capacity), -1, device=weight.device),
+            source=torch.zeros(
+                batch_size, vit.grid[0] * vit.grid[1], dtype=torch.int64, device=weight.device
+            ),
             token_counts=counts,
             glimpse_counts=counts.clone(),
             split_blocks=torch.full_like(counts, _UNSET),
@@ -60,15 +69,24 @@ class ToreState:
         return len(self.token_counts)
 
     @property
+    def tokens(self) -> Tensor:
+        """Cached patch tokens of every row, int64 `[B]` on the CPU."""
+        return self.token_counts
+
+    @property
     def capacity(self) -> int:
         """Patch tokens a row has room for; grows when a row needs more."""
-        return self.patch_ids.shape[1]
+        return self.buffer.shape[1] - self.num_prefix_tokens
 
     @property
     def num_bytes(self) -> int:
-        """Memory of the cache: B * ((P + capacity) * D * itemsize + 8 * capacity + 24) bytes."""
-        tensors = [self.buffer, self.patch_ids]
+        """Memory of the cache: B * ((P + capacity) * D * itemsize + 8 * G + 24) bytes.
+
+        With sizes, 4 * capacity bytes more for each row.
+        """
+        tensors = [self.buffer, self.source]
         tensors += [self.token_counts, self.glimpse_counts, self.split_blocks]
+        tensors += [] if self.sizes is None else [self.sizes]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def reset(self, rows: Tensor) -> None:
@@ -78,7 +96,10 @@ class ToreState:
             rows: bool `[B]` or int64 `[R]`.
         """
         rows = self._indices(rows)
-        self.patch_ids[rows.to(self.patch_ids.device)] = -1
+        on_device = rows.to(self.buffer.device)
+        self.source[on_device] = 0
+        if self.sizes is not None:
+            self.sizes[on_device] = 1.0
         self.token_counts[rows] = 0
         self.glimpse_counts[rows] = 0
         self.split_blocks[rows] = _UNSET
@@ -98,7 +119,8 @@ class ToreState:
         return dataclasses.replace(
             self,
             buffer=self.buffer[on_device],
-            patch_ids=self.patch_ids[on_device],
+            source=self.source[on_device],
+            sizes=None if self.sizes is None else self.sizes[on_device],
             token_counts=self.token_counts[rows],
             glimpse_counts=self.glimpse_counts[rows],
             split_blocks=self.split_blocks[rows],
@@ -116,8 +138,11 @@ class ToreState:
         on_device = rows.to(self.buffer.device)
         length = source.num_prefix_tokens + source.capacity
         self.buffer[on_device, :length] = source.buffer
-        self.patch_ids[on_device, : source.capacity] = source.patch_ids
-        self.patch_ids[on_device, source.capacity :] = -1
+        self.source[on_device] = source.source
+        if source.sizes is not None:
+            self.hold_sizes()[on_device, : source.capacity] = source.sizes
+        elif self.sizes is not None:
+            self.sizes[on_device] = 1.0
         self.token_counts[rows] = source.token_counts
         self.glimpse_counts[rows] = source.glimpse_counts
         self.split_blocks[rows] = source.split_blocks
@@ -129,9 +154,14 @@ class ToreState:
         extra = max(capacity, 2 * self.capacity) - self.capacity
         batch_size, _, width = self.buffer.shape
         self.buffer = torch.cat([self.buffer, self.buffer.new_zeros(batch_size, extra, width)], 1)
-        self.patch_ids = torch.cat(
-            [self.patch_ids, self.patch_ids.new_full((batch_size, extra), -1)], 1
-        )
+        if self.sizes is not None:
+            self.sizes = torch.cat([self.sizes, self.sizes.new_ones(batch_size, extra)], 1)
+
+    def hold_sizes(self) -> Tensor:
+        """Begins to keep the sizes of tokens, one each at first; returns them to be written to."""
+        if self.sizes is None:
+            self.sizes = torch.ones(len(self), self.capacity, device=self.buffer.device)
+        return self.sizes
 
     def append(self, prefix: Tensor, tokens: Tensor, patch_ids: Tensor, split_block: int) -> None:
         """Adds one glimpse to every row.
@@ -149,33 +179,53 @@ class ToreState:
         self.reserve(int((self.token_counts + new_counts).max()))
         self.glimpse_counts += seen
         self._average_prefix(prefix, seen)
+        places = torch.where(valid, self.token_counts[:, None] + valid.cumsum(1), 0)
+        # Of several tokens of one patch the last counts; padding is 0 and changes nothing.
+        ids = patch_ids.clamp(min=0).to(self.source.device)
+        self.source.scatter_reduce_(1, ids, places.to(self.source.device), reduce="amax")
         first = int(self.token_counts[0])
         if bool(valid.all()) and bool((self.token_counts == first).all()):
-            start, stop = first, first + patch_ids.shape[1]
-            offset = self.num_prefix_tokens
-            self.buffer[:, offset + start : offset + stop] = tokens
-            self.patch_ids[:, start:stop] = patch_ids.to(self.patch_ids.device)
+            start = self.num_prefix_tokens + first
+            self.buffer[:, start : start + patch_ids.shape[1]] = tokens
         else:
-            self._append_ragged(tokens, patch_ids, valid)
+            self._append_ragged(tokens, places, valid)
         self.token_counts += new_counts
         self.split_blocks[seen] = split_block
 
-    def mask(self) -> Tensor | None:
-        """Bool `[B, P + max tokens]`, False for padding; None when all rows are equally long."""
+    def sequence(self) -> TokenSet:
+        """What the aggregator reads: views of the prefix and of as many tokens as any row has."""
         longest = int(self.token_counts.max())
-        if bool((self.token_counts == longest).all()):
-            return None
-        lengths = self.num_prefix_tokens + self.token_counts
-        positions = torch.arange(self.num_prefix_tokens + longest)
-        return (positions < lengths[:, None]).to(self.buffer.device)
+        mask = sizes = None
+        if not bool((self.token_counts == longest).all()):
+            lengths = self.num_prefix_tokens + self.token_counts
+            positions = torch.arange(self.num_prefix_tokens + longest)
+            mask = (positions < lengths[:, None]).to(self.buffer.device)
+        if self.sizes is not None:
+            prefix = self.sizes.new_ones(len(self), self.num_prefix_tokens)
+            sizes = torch.cat([prefix, self.sizes[:, :longest]], 1)
+        return TokenSet(
+            self.buffer[:, : self.num_prefix_tokens + longest],
+            mask,
+            sizes,
+            self.source,
+            self.num_prefix_tokens,
+        )
 
-    def sequence(self) -> Tensor:
-        """View `[B, P + max tokens, D]` of the buffer: the aggregator's input."""
-        return self.buffer[:, : self.num_prefix_tokens + int(self.token_counts.max())]
+    def __getstate__(self) -> dict[str, Any]:
+        # As bytes, for torch lets the processes it starts share tensors: a copy there and the
+        # original here would write into one cache.
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        others = {name: value for name, value in vars(self).items() if name not in tensors}
+        packed = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        return {**others, "device": str(self.buffer.device), "tensors": safetensors.save(packed)}
 
-    def cached_ids(self) -> Tensor:
-        """View int64 `[B, max tokens]` of the cached patches' ids, -1 for padding."""
-        return self.patch_ids[:, : int(self.token_counts.max())]
+    def __setstate__(self, fields: dict[str, Any]) -> None:
+        others = dict(fields)
+        device, tensors = others.pop("device"), safetensors.load(others.pop("tensors"))
+        vars(self).update(others)
+        for name, tensor in tensors.items():
+            on_device = name in ("buffer", "source", "sizes")
+            setattr(self, name, tensor.to(device) if on_device else tensor)
 
     def _average_prefix(self, prefix: Tensor, seen: Tensor) -> None:
         mean = self.buffer[:, : self.num_prefix_tokens]
@@ -183,15 +233,12 @@ class ToreState:
         weight = seen.double() / self.glimpse_counts.clamp(min=1)
         mean.lerp_(prefix.to(mean.dtype), weight.to(mean)[:, None, None])
 
-    def _append_ragged(self, tokens: Tensor, patch_ids: Tensor, valid: Tensor) -> None:
-        rows, sources = valid.nonzero(as_tuple=True)
-        targets = (self.token_counts[:, None] + valid.cumsum(1) - 1)[rows, sources]
+    def _append_ragged(self, tokens: Tensor, places: Tensor, valid: Tensor) -> None:
+        rows, arrivals = valid.nonzero(as_tuple=True)
+        targets = self.num_prefix_tokens + places[rows, arrivals] - 1
         device = self.buffer.device
-        ids = patch_ids[rows, sources].to(device)
-        rows, sources, targets = rows.to(device), sources.to(device), targets.to(device)
-        values = tokens[rows, sources].to(self.buffer.dtype)
-        self.buffer[rows, self.num_prefix_tokens + targets] = values
-        self.patch_ids[rows, targets] = ids
+        rows, arrivals, targets = rows.to(device), arrivals.to(device), targets.to(device)
+        self.buffer[rows, targets] = tokens[rows, arrivals].to(self.buffer.dtype)
 
     def _indices(self, rows: Tensor) -> Tensor:
         rows = torch.as_tensor(rows).cpu()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import timm
 import torch
 import torch.nn.functional as F
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
+
+from encoders.config import EncoderConfig
+from encoders.layers.heads import Head
+from encoders.layers.vit import BlockCount, Reduction, TokenSet, run_block
 
 
 class PatchVit(nn.Module):
@@ -32,6 +40,42 @@ class PatchVit(nn.Module):
         self.grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
         self.pools_patches: bool = vit.global_pool == "avg"
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.vit.patch_embed.proj.weight.device
+
+    @property
+    def first_position_row(self) -> int:
+        """Row of the position table that belongs to patch 0; those before it are the prefix's."""
+        return 0 if self.vit.no_embed_class else self.num_prefix_tokens
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The model's class head by the output it makes: `logits`, or nothing."""
+        layers = (getattr(self.vit, name, None) for name in ("head", "head_dist"))
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        if not linear:
+            return {}
+        return {"logits": Head(self.classify, sum(layer.weight.numel() for layer in linear))}
+
+    def reset_head(self, num_classes: int, seed: int) -> None:
+        """Gives the model a new, untrained class head.
+
+        Args:
+            num_classes: Its outputs.
+            seed: Of its initial weights; torch's global generator is left as it was.
+        """
+        device = self.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.vit.reset_classifier(num_classes)
+            for name in ("head", "head_dist"):
+                if isinstance(head := getattr(self.vit, name, None), nn.Linear):
+                    nn.init.trunc_normal_(head.weight, std=0.02)
+                    nn.init.zeros_(head.bias)
+        self.vit.to(device)
+
     def embed_patches(self, patches: Tensor, patch_ids: Tensor) -> Tensor:
         """Projects patches and adds the position rows of their ids.
 
@@ -48,8 +92,7 @@ class PatchVit(nn.Module):
         tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
         tokens = vit.patch_embed.norm(tokens)
         if vit.pos_embed is not None:
-            first = 0 if vit.no_embed_class else self.num_prefix_tokens
-            tokens = tokens + vit.pos_embed[0, first:][patch_ids.clamp(min=0)]
+            tokens = tokens + vit.pos_embed[0, self.first_position_row :][patch_ids.clamp(min=0)]
         return vit.norm_pre(vit.pos_drop(tokens))
 
     def embed_prefix(self, batch_size: int) -> Tensor:
@@ -67,33 +110,40 @@ class PatchVit(nn.Module):
             prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
         return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
 
-    def run_blocks(self, tokens: Tensor, start: int, stop: int, mask: Tensor | None) -> Tensor:
-        """Runs blocks `start..stop-1` on tokens `[B, n, D]`.
+    def run_blocks(
+        self,
+        tokens: TokenSet,
+        start: int,
+        stop: int,
+        reductions: Mapping[int, Reduction] | None = None,
+    ) -> tuple[TokenSet, dict[int, BlockCount]]:
+        """Runs blocks `start..stop-1`.
 
         Args:
             tokens: Prefix and patch tokens.
             start: First block.
             stop: One past the last block.
-            mask: bool `[B, n]`, False for padding that nobody may attend to; None = no padding.
+            reductions: What takes tokens away inside a block, by its number.
+
+        Returns:
+            The tokens, and how many took part in each block that has a reduction.
         """
-        if tokens.shape[1] == 0:
-            return tokens
-        attention_mask = None
-        if mask is not None:
-            # Added to the scores; timm's explicit attention would also add a mask of booleans.
-            barred = torch.finfo(tokens.dtype).min
-            attention_mask = tokens.new_zeros(mask.shape).masked_fill_(~mask, barred)
-            attention_mask = attention_mask[:, None, None, :]
-        for block in self.vit.blocks[start:stop]:
-            tokens = block(tokens, attn_mask=attention_mask)
-        return tokens
+        counts: dict[int, BlockCount] = {}
+        if tokens.values.shape[1] == 0:
+            return tokens, counts
+        for index in range(start, stop):
+            reduction = (reductions or {}).get(index)
+            tokens, count = run_block(self.vit.blocks[index], tokens, reduction)
+            if count is not None:
+                counts[index] = count
+        return tokens, counts
 
     def pool(self, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Final norm and pooling.
 
         Args:
             tokens: `[B, P+N, D]` after the last block.
-            mask: bool `[B, P+N]` as in `run_blocks`.
+            mask: bool `[B, P+N]`, False for padding; None = no padding.
 
         Returns:
             The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
@@ -119,6 +169,23 @@ class PatchVit(nn.Module):
         if isinstance(self.vit, VisionTransformerDistilled):
             return self.vit.forward_head(tokens)
         return self.vit.head(self.vit.head_drop(latent))
+
+
+def make_vit(config: EncoderConfig) -> nn.Module:
+    """Makes the timm model that a configuration names, with random weights.
+
+    Raises:
+        ValueError: Arguments that timm does not know.
+    """
+    sizes: dict[str, Any] = {"img_size": config.image_size, "num_classes": config.num_classes}
+    if config.timm_model is not None:
+        return timm.create_model(config.timm_model, pretrained=False, **sizes, **config.vit)
+    arguments = dict(config.vit)
+    family = VisionTransformerDistilled if arguments.pop("distilled", False) else VisionTransformer
+    try:
+        return family(patch_size=config.patch_size, **sizes, **arguments)
+    except TypeError as error:
+        raise ValueError(f"cannot build a Vision Transformer from {arguments}: {error}") from error
 
 
 def _plain_vit(vit: nn.Module) -> VisionTransformer:

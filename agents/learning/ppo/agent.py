@@ -1,0 +1,114 @@
+"""A glimpse policy that PPO has learnt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from safetensors.torch import load_model
+
+from agents.base import Agent, Observation
+from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
+from agents.learning.record import read_agent, trained_options
+from ave_env.sensors.grid import GridSensor
+from encoders.storage import weights_hash
+
+POLICY_FILE = "policy.safetensors"
+OBSERVABLES = ("cells", "latent", "logits")
+
+
+class PpoAgent(Agent):
+    """A trained glimpse policy.
+
+    Args:
+        env: An environment like the one it was trained in.
+        folder: Run folder with `agent.json` and `policy.safetensors`.
+        seed: Of sampled actions.
+
+    Raises:
+        FileNotFoundError: The folder holds no agent.
+        ValueError: Another encoder, options of it or windows than in training, or weights that do
+            not fit the policy.
+    """
+
+    name = "ppo"
+    required = OBSERVABLES
+    sensors = (GridSensor,)
+
+    def __init__(
+        self, env: gym.Env | gym.vector.VectorEnv, folder: str | os.PathLike[str], seed: int = 0
+    ) -> None:
+        super().__init__(env, seed)
+        base: Any = env.unwrapped
+        description = read_agent(folder)
+        check_encoder(description, base.observer, str(folder))
+        check_sensor(description, base.sensor, str(folder))
+        space = getattr(base, "single_observation_space", None) or base.observation_space
+        with torch.random.fork_rng(devices=[]):  # an agent may be made in the middle of training
+            self.policy = WindowPolicy(
+                gym.spaces.Dict({key: space[key] for key in POLICY_KEYS}),
+                base.sensor.action_space,
+                lambda _: 0.0,
+                WindowPolicyConfig(**description["policy"]),
+            )
+        try:
+            load_model(self.policy, Path(folder) / POLICY_FILE)
+        except RuntimeError as error:  # of another release, whose policy had another shape
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
+        self.policy.set_training_mode(False)
+        self.flops_per_action = self.policy.flops_per_action
+
+    @torch.no_grad()
+    def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
+        """The window of highest logit, or one drawn from the policy."""
+        tensors = {
+            key: torch.from_numpy(np.ascontiguousarray(observation[key])) for key in POLICY_KEYS
+        }
+        categorical: Any = self.policy.get_distribution(tensors).distribution
+        logits = categorical.logits.numpy()
+        if not deterministic:
+            logits = logits + self.random.gumbel(size=logits.shape)
+        return logits.argmax(axis=1)
+
+
+def check_encoder(description: Mapping[str, Any], observer: Any, source: str) -> None:
+    """Refuses an observer whose beliefs are not the ones an agent was trained on.
+
+    Raises:
+        ValueError: No encoder, another one, or other options of it.
+    """
+    if observer is None:
+        raise ValueError(f"{source}: trained with an encoder, and the environment has none")
+    given = weights_hash(observer.encoder)
+    if given != description["encoder_hash"]:
+        raise ValueError(
+            f"{source}: trained with encoder {description['encoder']!r} "
+            f"(weights {description['encoder_hash'][:12]}), not with "
+            f"{observer.encoder.config.name!r} (weights {given[:12]})"
+        )
+    for name, trained in trained_options(description).items():
+        if observer.options.get(name) != trained:
+            raise ValueError(
+                f"{source}: trained with {name}={trained}, the environment "
+                f"has {name}={observer.options.get(name)}"
+            )
+
+
+def check_sensor(description: Mapping[str, Any], sensor: GridSensor, source: str) -> None:
+    """Refuses a sensor whose windows are not those an agent was trained to choose from.
+
+    Raises:
+        ValueError: Windows of another size, or that go on at the left edge where they did not.
+    """
+    for name in ("glimpse_size", "wrap_azimuth"):
+        trained, given = description["policy"][name], getattr(sensor, name)
+        if trained != given:
+            raise ValueError(
+                f"{source}: trained with {name}={trained}, the environment has {name}={given}"
+            )
