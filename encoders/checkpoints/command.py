@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from encoders.checkpoints.importing import import_encoder
-from encoders.checkpoints.published import BRANCHES, read_published
+from encoders.checkpoints.published import read_published
 from encoders.checkpoints.tensors import listed
+from encoders.checkpoints.unwrapping import BRANCHES
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.positions import recognise_sincos

@@ -60,7 +60,7 @@ def import_encoder(
         decoder_num_heads: The same of the decoder.
         class_names: Classes of the head, in order. None = ImageNet's for a head with 1000 outputs,
             else unknown, so that the head counts as untrained.
-        branch: Which of several models in one file, of `encoders.checkpoints.published.BRANCHES`.
+        branch: Which of several models in one file, of `encoders.checkpoints.unwrapping.BRANCHES`.
         timm_model: timm's name of the architecture, for models that their tensors do not describe.
 
     Raises:

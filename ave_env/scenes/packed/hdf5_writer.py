@@ -34,8 +34,8 @@ class Contents:
 
     Attributes:
         names: Where each came from.
-        labels: Class of each, int64 ``[N]``.
-        checksums: CRC-32 of each, uint32 ``[N]``.
+        labels: Class of each, int64 `[N]`.
+        checksums: CRC-32 of each, uint32 `[N]`.
         images: The encoded images, in order.
     """
 
