@@ -1,6 +1,7 @@
 """The command that compares agents: what it writes, what it refuses, what it prints."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
