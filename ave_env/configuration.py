@@ -9,17 +9,16 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ave_env.choices import OVERLAPS, SPLITS
 from ave_env.scenes import Scenes, open_scenes
 from ave_env.sensors.base import Sensor
 from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
+from encoders.support.choices import PRECISIONS
 
 if TYPE_CHECKING:
     from encoders import Encoder
 
-SPLITS = ("train", "val", "test")
-OVERLAPS = ("dedup", "keep")
-PRECISIONS = ("float32", "bfloat16", "auto")
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
 

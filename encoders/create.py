@@ -14,9 +14,9 @@ import timm
 import torch
 
 from encoders.checkpoints.importing import import_encoder
-from encoders.families.timm import TIMM_MODULES, TIMM_PREFIX, from_timm
+from encoders.families.timm import TIMM_MODULES, from_timm
 from encoders.families.tore.model import GlimpseEncoder
-from encoders.registry import ENCODERS
+from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name
 
 
 def list_encoders(filter: str = "*") -> list[str]:
@@ -65,13 +65,9 @@ def create_encoder(
         encoder = from_timm(name, image_size, pretrained, seed)
     elif name not in ENCODERS and Path(name).exists():
         encoder = import_encoder(name, image_size=image_size)
-    elif ENCODERS.knows(name):
-        encoder = ENCODERS.resolve(name)()
     else:
-        raise ValueError(
-            f"no encoder {name!r}: expected one of {ENCODERS.names()}, "
-            f"'{TIMM_PREFIX}<timm model>', an existing path, or package.module:name"
-        )
+        check_encoder_name(name)
+        encoder = ENCODERS.resolve(name)()
     if image_size is not None:
         encoder = encoder.resized(image_size)
     if class_names is not None and tuple(class_names) != encoder.config.class_names:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from typing import Annotated
 
-from encoders.support.ranges import check_ranges
+from encoders.support.validation import NotNegative, Positive, Range, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,22 +21,21 @@ class EvaluationConfig:
         stop_confidence: Probability of the most probable class at which an episode would be ended,
             to show what that costs and saves; None = not shown in tables.
         progress: Show progress bars.
+
+    Raises:
+        TypeError: A value of another type.
+        ValueError: A number out of range, or a seed given twice.
     """
 
-    num_scenes: int | None = None
-    num_envs: int = 256
-    seeds: tuple[int, ...] = (0,)
-    episodes: int = 2
-    resamples: int = 2_000
-    stop_confidence: float | None = None
+    num_scenes: Positive | None = None
+    num_envs: Positive = 256
+    seeds: tuple[NotNegative, ...] = (0,)
+    episodes: NotNegative = 2
+    resamples: Positive = 2_000
+    stop_confidence: Annotated[float, Range(0, 1, open=True)] | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:
-        lowest = {"num_scenes": 1, "num_envs": 1, "episodes": 0, "resamples": 1}
-        check_ranges(self, {name: (least, math.inf) for name, least in lowest.items()})
-        if self.stop_confidence is not None and not 0 < self.stop_confidence <= 1:
-            raise ValueError(
-                f"stop_confidence={self.stop_confidence}; expected more than 0 and at most 1"
-            )
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds={self.seeds}; expected different numbers of at least 0")
+        check_fields(self)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds={self.seeds}; expected at least one, and each only once")

@@ -18,8 +18,8 @@ from timm.models import PretrainedCfg
 from encoders.config import EncoderConfig
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.families.tore.surgery import PatchVit
+from encoders.registry import TIMM_PREFIX
 
-TIMM_PREFIX = "timm/"
 TIMM_MODULES = ("vision_transformer", "deit")
 _HUB_FILES = ["model.safetensors", "pytorch_model.bin"]
 

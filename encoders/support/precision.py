@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from encoders.layers.vit import set_fused_attention
+from encoders.support.choices import PRECISIONS
 
-Precision = Literal["float32", "auto", "bfloat16"]
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -39,9 +39,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """
     if precision == "auto":
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
-    if precision in ("float32", "bfloat16"):
+    if precision in PRECISIONS:
         return getattr(torch, precision)
-    raise ValueError(f"precision {precision!r}; expected 'float32', 'bfloat16' or 'auto'")
+    raise ValueError(f"precision={precision!r}; expected one of {', '.join(PRECISIONS)}")
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from encoders.config import DecoderConfig, EncoderConfig
-from encoders.support.ranges import check_ranges
+from encoders.support.choices import Precision
+from encoders.support.validation import Amount, NotNegative, Positive, Share, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,60 +29,39 @@ class TrainingConfig:
         blind_probability: Share of batches that see nothing and so train the first belief.
         curriculum: Share of all steps that begin the run with many glimpses and K = 0, which gets
             the classifier off its plateau.
-        precision: "float32", "bfloat16" or "auto".
+        precision: Of matrix products; "auto" takes bfloat16 where it is native.
         seed: Of everything random.
         num_workers: Processes that load images.
         validation_size: Scenes of the validation split to score after each epoch.
         progress: Show a progress bar.
 
     Raises:
+        TypeError: A value of another type.
         ValueError: A number out of range.
     """
 
-    epochs: int = 14
-    epoch_size: int | None = 16_384
-    batch_size: int = 64
-    learning_rate: float = 1.2e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.02
-    reconstruction_weight: float = 0.1
-    label_smoothing: float = 0.0
-    split_block: int | None = None
-    glimpse_size: int = 2
-    max_glimpses: int = 12
-    full_view_probability: float = 0.12
-    blind_probability: float = 0.03
-    curriculum: float = 0.125
-    precision: str = "auto"
-    seed: int = 0
-    num_workers: int = 1
-    validation_size: int = 512
+    epochs: Positive = 14
+    epoch_size: Positive | None = 16_384
+    batch_size: Positive = 64
+    learning_rate: Amount = 1.2e-3
+    weight_decay: Amount = 0.05
+    warmup: Share = 0.02
+    reconstruction_weight: Amount = 0.1
+    label_smoothing: Share = 0.0
+    split_block: NotNegative | None = None
+    glimpse_size: Positive = 2
+    max_glimpses: Positive = 12
+    full_view_probability: Share = 0.12
+    blind_probability: Share = 0.03
+    curriculum: Share = 0.125
+    precision: Precision = "auto"
+    seed: NotNegative = 0
+    num_workers: NotNegative = 1
+    validation_size: Positive = 512
     progress: bool = True
 
     def __post_init__(self) -> None:
-        positive, any_share = (1, math.inf), (0, 1)
-        check_ranges(
-            self,
-            {
-                "epochs": positive,
-                "epoch_size": positive,
-                "batch_size": positive,
-                "learning_rate": (0, math.inf),
-                "weight_decay": (0, math.inf),
-                "warmup": any_share,
-                "reconstruction_weight": (0, math.inf),
-                "label_smoothing": any_share,
-                "split_block": (0, math.inf),
-                "glimpse_size": positive,
-                "max_glimpses": positive,
-                "full_view_probability": any_share,
-                "blind_probability": any_share,
-                "curriculum": any_share,
-                "seed": (0, math.inf),
-                "num_workers": (0, math.inf),
-                "validation_size": positive,
-            },
-        )
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,21 +78,20 @@ class EncoderShape:
         decoder_num_heads: Attention heads of the decoder.
 
     Raises:
+        TypeError: A value of another type.
         ValueError: A number out of range, or channels that heads cannot share.
     """
 
-    patch_size: int = 16
-    width: int = 128
-    depth: int = 6
-    num_heads: int = 4
-    decoder_width: int = 64
-    decoder_depth: int = 1
-    decoder_num_heads: int = 4
+    patch_size: Positive = 16
+    width: Positive = 128
+    depth: Positive = 6
+    num_heads: Positive = 4
+    decoder_width: NotNegative = 64
+    decoder_depth: Positive = 1
+    decoder_num_heads: Positive = 4
 
     def __post_init__(self) -> None:
-        names = [field.name for field in dataclasses.fields(self)]
-        limits = dict.fromkeys(names, (1, math.inf)) | {"decoder_width": (0, math.inf)}
-        check_ranges(self, limits)
+        check_fields(self)
         for width, heads in (("width", "num_heads"), ("decoder_width", "decoder_num_heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -25,7 +26,10 @@ SHAPE = EncoderShape(width=16, depth=2, num_heads=2, decoder_width=16, decoder_n
 @pytest.fixture
 def encoder(tmp_path):
     names = SyntheticScenes("train").class_names
-    return save_encoder(build_encoder(SHAPE.config("tiny", (64, 128), names)), tmp_path / "encoder")
+    config = dataclasses.replace(
+        SHAPE.config("tiny", (64, 128), names), class_names=names, weights="trained"
+    )
+    return save_encoder(build_encoder(config), tmp_path / "encoder")
 
 
 def run(module, monkeypatch, *arguments) -> None:

@@ -1,6 +1,7 @@
 """The command that compares agents: what it writes, what it refuses, what it prints."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ FILES |= {"curves.png", "gaze", "episodes"}
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     config = SHAPE.config("tiny", (64, 128), CLASS_NAMES)
+    config = dataclasses.replace(config, class_names=CLASS_NAMES, weights="trained")
     return save_encoder(build_encoder(config), tmp_path_factory.mktemp("encoder"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ STEPS = 20 * 128  # a rollout is 32 rows of 4 glimpses
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     config = SHAPE.config("tiny", (64, 128), CLASS_NAMES)
+    config = dataclasses.replace(config, class_names=CLASS_NAMES, weights="trained")
     return save_encoder(build_encoder(config), tmp_path_factory.mktemp("encoder"))
 
 

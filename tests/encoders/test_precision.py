@@ -114,5 +114,6 @@ def test_rows_decoded_in_groups_are_decoded_alike(monkeypatch):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="'half'; expected 'float32', 'bfloat16' or 'auto'"):
+    expected = "precision='half'; expected one of float32, bfloat16, auto"
+    with pytest.raises(ValueError, match=expected):
         resolve_precision("half", CPU)

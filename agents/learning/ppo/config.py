@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from typing import Annotated
 
-from encoders.support.ranges import check_ranges
+from encoders.support.validation import Amount, Positive, Range, Share, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,34 +25,20 @@ class PpoConfig:
         policy_width: Hidden channels of the policy network.
 
     Raises:
+        TypeError: A value of another type.
         ValueError: A number out of range.
     """
 
-    learning_rate: float = 2.5e-3
-    batch_size: int = 512
-    n_epochs: int = 3
-    gamma: float = 0.9
-    gae_lambda: float = 0.9
-    clip_range: float = 0.2
-    ent_coef: float = 0.008
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    policy_width: int = 64
+    learning_rate: Amount = 2.5e-3
+    batch_size: Annotated[int, Range(2)] = 512  # advantages are normalised within a batch
+    n_epochs: Positive = 3
+    gamma: Share = 0.9
+    gae_lambda: Share = 0.9
+    clip_range: Amount = 0.2
+    ent_coef: Amount = 0.008
+    vf_coef: Amount = 0.5
+    max_grad_norm: Amount = 0.5
+    policy_width: Positive = 64
 
     def __post_init__(self) -> None:
-        positive, any_share, not_negative = (1, math.inf), (0, 1), (0, math.inf)
-        check_ranges(
-            self,
-            {
-                "learning_rate": not_negative,
-                "batch_size": (2, math.inf),  # advantages are normalised within a batch
-                "n_epochs": positive,
-                "gamma": any_share,
-                "gae_lambda": any_share,
-                "clip_range": not_negative,
-                "ent_coef": not_negative,
-                "vf_coef": not_negative,
-                "max_grad_norm": not_negative,
-                "policy_width": positive,
-            },
-        )
+        check_fields(self)
