@@ -77,7 +77,7 @@ def find_encoder_folder(path: str | os.PathLike[str]) -> Path | None:
     """The folder that `save_encoder` wrote, given it or its weights; None for anything else."""
     folder = Path(path).parent if Path(path).name == WEIGHTS_FILE else Path(path)
     config = folder / CONFIG_FILE
-    if config.is_file() and "format_version" in read_json(config):
+    if config.is_file() and {"family", "format_version"} & read_json(config).keys():
         return folder
     return None
 

@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoders.checkpoints.importing import ImportOptions, import_encoder
 from encoders.checkpoints.published import read_published
@@ -18,6 +18,7 @@ from encoders.checkpoints.unwrapping import BRANCHES
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.positions import recognise_sincos
+from encoders.protocol import Encoder, EncoderDescription
 from encoders.storage import find_encoder_folder, save_encoder, weights_hash
 
 DESCRIPTION = """\
@@ -26,36 +27,53 @@ and the hash of that encoder's weights. convert writes the encoder as a folder t
 encoders.create_encoder opens."""
 
 
-def encoder_summary(encoder: GlimpseEncoder) -> str:
-    """A few lines on an encoder: sizes, heads, positions, parameters."""
-    config, backbone = encoder.config, encoder.backbone
-    rows, columns = encoder.grid
-    attention: Any = backbone.blocks[0].attn  # torch types it as a tensor or a module
-    decoder = "none"
-    if config.decoder is not None:
-        shape = config.decoder
-        decoder = f"width {shape.width}, {shape.depth} blocks, {shape.num_heads} heads"
-        if config.patch_normalised_pixels:
-            decoder += ", pixels relative to each patch's mean and spread"
-    head = "none"
-    if config.num_classes:
-        names = f"{config.class_names[0]}, ..." if config.class_names else "classes unnamed"
-        head = f"{config.num_classes} outputs ({names})"
-    table = backbone.vit.pos_embed
-    sincos = table is not None and recognise_sincos(table, backbone.first_position_row)
-    count = sum(parameter.numel() for parameter in encoder.parameters())
+def encoder_summary(encoder: Encoder) -> str:
+    """A few lines on an encoder of any family: sizes, heads, positions, parameters."""
+    config, (rows, columns) = encoder.config, encoder.grid
+    parameters = cast(nn.Module, encoder).parameters()
     lines = {
         "image": f"{config.image_size[0]}x{config.image_size[1]}, patches of {config.patch_size}, "
-        f"grid {rows}x{columns}",
-        "encoder": f"width {encoder.width}, {encoder.depth} blocks, {attention.num_heads} heads, "
-        f"{backbone.num_prefix_tokens} prefix tokens",
-        "decoder": decoder,
-        "class head": head,
-        "positions": "sine-cosine" if sincos else "learned",
-        "parameters": f"{count:,}",
-        "hash": weights_hash(encoder),
+        f"grid {rows}x{columns}"
     }
+    if isinstance(encoder, GlimpseEncoder):
+        lines |= _tore_sizes(encoder)
+    else:
+        lines["family"] = encoder.family
+    lines["class head"] = _class_head(config)
+    if isinstance(encoder, GlimpseEncoder):
+        lines["positions"] = _positions(encoder)
+    lines["parameters"] = f"{sum(parameter.numel() for parameter in parameters):,}"
+    lines["hash"] = weights_hash(encoder)
     return "\n".join(f"  {name:<12}{value}" for name, value in lines.items())
+
+
+def _class_head(config: EncoderDescription) -> str:
+    if not config.num_classes:
+        return "none"
+    names = f"{config.class_names[0]}, ..." if config.class_names else "classes unnamed"
+    return f"{config.num_classes} outputs ({names})"
+
+
+def _tore_sizes(encoder: GlimpseEncoder) -> dict[str, str]:
+    attention: Any = encoder.backbone.blocks[0].attn  # torch types it as a tensor or a module
+    decoder = "none"
+    if encoder.config.decoder is not None:
+        shape = encoder.config.decoder
+        decoder = f"width {shape.width}, {shape.depth} blocks, {shape.num_heads} heads"
+        if encoder.config.patch_normalised_pixels:
+            decoder += ", pixels relative to each patch's mean and spread"
+    return {
+        "encoder": f"width {encoder.width}, {encoder.depth} blocks, {attention.num_heads} heads, "
+        f"{encoder.backbone.num_prefix_tokens} prefix tokens",
+        "decoder": decoder,
+    }
+
+
+def _positions(encoder: GlimpseEncoder) -> str:
+    table = encoder.backbone.vit.pos_embed
+    if table is None or not recognise_sincos(table, encoder.backbone.first_position_row):
+        return "learned"
+    return "sine-cosine"
 
 
 def list_shapes(tensors: Mapping[str, Tensor]) -> str:

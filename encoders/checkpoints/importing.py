@@ -14,7 +14,6 @@ from torch import Tensor
 from encoders.checkpoints.assembly import assemble
 from encoders.checkpoints.published import interpret, read_published
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.families.tore.build import resize_grid
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.storage import (
     find_encoder_folder,
@@ -80,7 +79,7 @@ def import_encoder(
     """
     if folder := find_encoder_folder(path):
         encoder = load_encoder(folder)
-        return encoder if image_size is None else resize_grid(encoder, image_size)
+        return encoder if image_size is None else encoder.resized(image_size)
     source = Path(path)
     weights = read_published(source, branch)
     weights = dataclasses.replace(
