@@ -16,9 +16,10 @@ import io
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import tyro
+
+from encoders.support.files import write_text
 
 KEPT = ("agent", "seed", "t", "n", "metric", "mean", "ci_lo", "ci_hi")
 COSTS = ("gflops_total", "gflops_policy_total", "gflops_without_recycling_total")
@@ -47,19 +48,16 @@ class Options:
 def main() -> None:
     """Reads the folders and writes the table."""
     options = tyro.cli(Options)
-    from agents.commands.run_folder import write_text
-
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for run in options.runs:
         writer.writerows(rows_of(run))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out, text.getvalue())
     print(f"{options.out}: {text.getvalue().count(chr(10)) - 1} rows")
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
+def rows_of(run: Path) -> list[dict[str, str | int]]:
     """The rows of one evaluation."""
     summary = json.loads((run / "summary.json").read_text())
     record = json.loads((run / "run.json").read_text())

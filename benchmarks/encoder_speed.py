@@ -75,7 +75,9 @@ class Episode:
         with autocast(self.encoder.device, self.dtype):
             for step in range(GLIMPSES):
                 patches, ids = self.patches[:, step], self.ids[:, step]
-                self.encoder.observe(patches, ids, self.state, split_block, self.outputs)
+                self.encoder.observe(
+                    patches, ids, self.state, split_block=split_block, outputs=self.outputs
+                )
 
     @torch.no_grad()
     def anew(self) -> None:
@@ -83,12 +85,13 @@ class Episode:
         with autocast(self.encoder.device, self.dtype):
             for step in range(1, GLIMPSES + 1):
                 patches = self.patches[:, :step].flatten(1, 2)[:, None]
-                self.encoder(patches, self.ids[:, :step].flatten(1)[:, None], 0, self.outputs)
+                ids = self.ids[:, :step].flatten(1)[:, None]
+                self.encoder(patches, ids, split_block=0, outputs=self.outputs)
 
     @torch.no_grad()
     def bare_blocks(self, split_block: int) -> None:
         """The blocks of timm alone, on as many tokens."""
-        blocks, width = self.encoder.backbone.vit.blocks, self.encoder.width
+        blocks, width = self.encoder.backbone.blocks, self.encoder.width
         rows, device = len(self.state), self.encoder.device
         for step in range(1, GLIMPSES + 1):
             blocks[:split_block](torch.zeros(rows, 1 + PER_GLIMPSE, width, device=device))
@@ -154,10 +157,12 @@ def recycling(device: str, rounds: int) -> None:
         contestants[f"K = {split}"] = lambda split=split: one.recycling(split)
     seconds = compare(contestants, rounds, device)
     cached = np.arange(GLIMPSES) * PER_GLIMPSE
-    everything = np.sum(encoder.flops(cached + PER_GLIMPSE, 0, 0, one.outputs).total)
+    seen = cached + PER_GLIMPSE
+    everything = np.sum(encoder.flops(seen, 0, split_block=0, outputs=one.outputs).total)
     for split in splits:
         ratio = quotient(seconds[f"K = {split}"], seconds["anew"])
-        flops = np.sum(encoder.flops(PER_GLIMPSE, cached, split, one.outputs).total)
+        step = encoder.flops(PER_GLIMPSE, cached, split_block=split, outputs=one.outputs)
+        flops = np.sum(step.total)
         both = {name: seconds[name] for name in (f"K = {split}", "anew")}
         text = f"x {ratio:.3f}, multiply-accumulates x {flops / everything:.3f}"
         report(f"{BASE}, 32 rows", both, text)

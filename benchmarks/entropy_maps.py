@@ -16,9 +16,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
+
+if TYPE_CHECKING:
+    from ave_env.sensors.base import FiniteSensor
+    from encoders import GlimpseEncoder
 
 BANDS = ("sky", "horizon", "ground")
 _BAND_STARTS = (0.36, 0.6)  # of the height: between the centres of the landmarks
@@ -59,14 +64,38 @@ def main() -> None:
             print("| " + " | ".join([*columns, *(f"{area:.2f}" for area in areas)]) + " |")
 
 
-def with_decoder_depth(encoder, depth: int):
+def with_decoder_depth(encoder: GlimpseEncoder, depth: int) -> GlimpseEncoder:
     """The same encoder whose decoder ends after `depth` blocks."""
     shallow = copy.deepcopy(encoder)
+    assert shallow.decoder is not None
     shallow.decoder.blocks = shallow.decoder.blocks[:depth]
     return shallow
 
 
-def explore(encoder, agent_name: str, options: Options) -> tuple[float, np.ndarray, list[float]]:
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """What there was to choose from before one glimpse, one row per scene and column per window.
+
+    Attributes:
+        scores: Mean entropy, `[N, n]`.
+        on_landmark: Whether the window holds the centre of an unseen landmark, bool `[N, n]`.
+        new: Whether it shows something new, bool `[N, n]`.
+        chosen: Band of the window that AME took, `[N]`.
+    """
+
+    scores: np.ndarray
+    on_landmark: np.ndarray
+    new: np.ndarray
+    chosen: np.ndarray
+
+    def area(self, kept: np.ndarray | slice) -> np.ndarray:
+        """Area under the ROC curve among some of the windows, by scene `[N]`."""
+        return area_under_roc(self.scores[:, kept], self.on_landmark[:, kept], self.new[:, kept])
+
+
+def explore(
+    encoder: GlimpseEncoder, agent_name: str, options: Options
+) -> tuple[float, np.ndarray, list[float]]:
     """Lets AME explore each scene once.
 
     Returns:
@@ -93,33 +122,32 @@ def explore(encoder, agent_name: str, options: Options) -> tuple[float, np.ndarr
     scene_ids = np.linspace(0, len(env.scenes) - 1, options.scenes).astype(int)
     observation, information = env.reset(seed=0, options={"scene_id": scene_ids})
     centers = np.stack([env.scenes.factors(int(index)).centers for index in scene_ids])
-    window_bands, on_landmark = describe_windows(env.sensor, centers)
-    chosen, scores, positives, useful = [], [], [], []
+    bands, on_landmark = describe_windows(env.sensor, centers)
+    rows, columns = np.moveaxis(centers // env.configuration.patch_size, -1, 0)
+    steps: list[Windows] = []
     for _ in range(env.num_glimpses):
         actions = agent.predict(observation)[0]
-        unseen = env.action_masks()
-        rows, columns = np.moveaxis(centers // env.configuration.patch_size, -1, 0)
         found = env.visited[np.arange(options.scenes)[:, None], rows, columns].astype(bool)
-        landmarks_left = on_landmark & ~found[..., None]
-        scores.append(window_means(observation[part], env.sensor))
-        positives.append(landmarks_left.any(axis=1))
-        useful.append(unseen)
-        chosen.append(window_bands[actions])
+        steps.append(
+            Windows(
+                scores=window_means(observation[part], env.sensor),
+                on_landmark=(on_landmark & ~found[..., None]).any(axis=1),
+                new=env.action_masks(),
+                chosen=bands[actions],
+            )
+        )
         observation, *_, information = env.step(actions)
-    shares = np.bincount(np.concatenate(chosen), minlength=3) / (env.num_glimpses * options.scenes)
-    areas = []
-    for band in (None, 0, 1, 2):
-        kept = slice(None) if band is None else window_bands == band
-        per_step = [
-            area_under_roc(score[:, kept], positive[:, kept], new[:, kept])
-            for score, positive, new in zip(scores, positives, useful, strict=True)
-        ]
-        areas.append(float(np.nanmean(np.concatenate(per_step))))
+    chosen = np.concatenate([windows.chosen for windows in steps])
+    shares = np.bincount(chosen, minlength=len(BANDS)) / len(chosen)
+    areas = [
+        float(np.nanmean(np.concatenate([windows.area(kept) for windows in steps])))
+        for kept in (slice(None), *(bands == band for band in range(len(BANDS))))
+    ]
     accuracy = 100 * float((information["prediction"] == information["label"]).mean())
     return accuracy, shares, areas
 
 
-def describe_windows(sensor, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def describe_windows(sensor: FiniteSensor, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bands of the windows, `[n]`, and which hold the centre of a landmark, `[N, 3, n]`."""
     boxes = np.asarray(sensor.boxes(np.arange(sensor.num_actions)))
     middles = (boxes[:, 0] + boxes[:, 2]) / 2 / sensor.image_size[0]

@@ -22,7 +22,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -79,7 +79,7 @@ class MemoryScenes(Scenes):
         return self.images[index]
 
 
-def stepper(envs: gym.vector.VectorEnv, actions: list[Any]) -> Run:
+def stepper(envs: gym.vector.VectorEnv, actions: Sequence[np.ndarray]) -> Run:
     """Returns a function that takes these actions and returns environment steps per second."""
     envs.reset(seed=0)
 

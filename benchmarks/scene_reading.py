@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 
@@ -25,6 +24,8 @@ from ave_env.scenes import open_scenes
 from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.pack import Storage, pack
 from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+
+Times = dict[tuple[str, str, str], list[float]]  # by store, bytes or image, cold or warm
 
 
 def forget_pages(paths: set[str]) -> None:
@@ -47,6 +48,35 @@ def microseconds(read: Callable[[int], object], indices: np.ndarray) -> float:
     return (time.perf_counter() - start) / len(indices) * 1e6
 
 
+def measure(
+    roots: dict[str, str], split: str, size: tuple[int, int], scenes: int, rounds: int
+) -> Times:
+    """Lets the stores take turns at reading the same random scenes.
+
+    Args:
+        roots: Where the data are, by the name of the store.
+        split: The split to read.
+        size: Height and width of the scenes in pixels.
+        scenes: Scenes read in a round.
+        rounds: Rounds.
+    """
+    times: Times = defaultdict(list)
+    rng = np.random.default_rng(0)
+    for _ in range(rounds):
+        order = rng.random(2**22)
+        for name, root in roots.items():
+            opened = open_scenes("imagefolder", split=split, data_root=root, image_size=size)
+            assert isinstance(opened, EncodedScenes)
+            indices = np.argsort(order[: len(opened)])[:scenes]
+            for what, read in (("bytes", opened.read), ("image", opened.load)):
+                forget_pages(files_of(opened, indices))
+                for state in ("cold", "warm"):
+                    times[name, what, state].append(microseconds(read, indices))
+            if isinstance(opened, Hdf5Scenes):
+                opened.close()
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("root", help="folder of the scenes, {train,val,test}/<class>/<image>")
@@ -66,28 +96,11 @@ def main() -> None:
         pack(options.root, f"{folder}/same.h5")
         pack(options.root, f"{folder}/small.h5", storage=Storage(size))
         os.sync()  # pages not yet written cannot be forgotten
-
-        times: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        rng = np.random.default_rng(0)
-        for _ in range(options.rounds):
-            order = rng.random(2**22)
-            for name, root in roots.items():
-                scenes = cast(
-                    EncodedScenes,
-                    open_scenes(
-                        "imagefolder", split=options.split, data_root=root, image_size=size
-                    ),
-                )
-                indices = np.argsort(order[: len(scenes)])[: options.scenes]
-                for what, read in (("bytes", scenes.read), ("image", scenes.load)):
-                    forget_pages(files_of(scenes, indices))
-                    for state in ("cold", "warm"):
-                        times[name, what, state].append(microseconds(read, indices))
-                    if isinstance(scenes, Hdf5Scenes):
-                        scenes.close()
+        times = measure(roots, options.split, size, options.scenes, options.rounds)
 
     print(f"\n{options.root}, {options.split}, {platform.platform()}, Python {sys.version[:6]}")
-    print(f"medians of {options.rounds} interleaved rounds of {len(indices)} scenes, us per scene")
+    count = f"{options.rounds} interleaved rounds of up to {options.scenes} scenes"
+    print(f"medians of {count}, us per scene")
     print(f"{'':24}{'bytes cold':>12}{'bytes warm':>12}{'image cold':>12}{'image warm':>12}")
     for name in roots:
         row = [

@@ -19,16 +19,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
+
+if TYPE_CHECKING:
+    from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 
 BANDS = ("sky", "horizon", "ground")
 HALF_SIZE = 12.5  # of a landmark, in pixels of a 128 x 256 scene
 ENOUGH = 0.25  # of a landmark's square, to call it seen
 PATCH = 16
 KINDS = np.array([9, 3, 1])  # a label is 9 sky + 3 horizon + ground
+LANDMARK_COLUMNS = (
+    "agent",
+    "glimpses",
+    "landmark",
+    "seen, %",
+    "right if seen, %",
+    "right if unseen, %",
+    "missed by, degrees",
+)
+ERROR_COLUMNS = (
+    "agent",
+    "glimpses",
+    "right, %",
+    "wrong, a landmark unseen, %",
+    "wrong, all seen, %",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,52 +144,89 @@ def nearest_miss(walk: Walk, centers: np.ndarray, width: int, step: int) -> np.n
     return np.where(at_height, away, 180.0).min(axis=1)
 
 
-def main() -> None:
-    """Reads the run and prints the tables."""
-    options = tyro.cli(Options)
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """Where one agent stands after some glimpses, one row per scene.
+
+    Attributes:
+        seen: Whether each landmark was seen, bool `[N, 3]`.
+        named: Whether the kind of each landmark was predicted rightly, bool `[N, 3]`.
+        missed: Degrees from each landmark to the nearest glimpse at its height, `[N, 3]`.
+        right: Whether the category was predicted, bool `[N]`.
+    """
+
+    seen: np.ndarray
+    named: np.ndarray
+    missed: np.ndarray
+    right: np.ndarray
+
+    def landmark_row(self, band: int) -> list[str]:
+        """Cells of the first table: one landmark."""
+        inside, outside = self.seen[:, band], ~self.seen[:, band]
+        return [
+            percent(inside),
+            percent(self.named[inside, band]),
+            percent(self.named[outside, band]),
+            mean(self.missed[outside, band]),
+        ]
+
+    def error_row(self) -> list[str]:
+        """Cells of the second table: how many are wrong, and why."""
+        blind = ~self.right & ~self.seen.all(axis=1)
+        return [percent(self.right), percent(blind), percent(~self.right & ~blind)]
+
+
+def moments(walk: Walk, scenes: SyntheticScenes, steps: tuple[int, ...]) -> Iterator[Moment]:
+    """Looks at a walk after each of some numbers of glimpses."""
+    centers = np.stack([scenes.factors(int(index)).centers for index in walk.scene_ids])
+    shares = seen_shares(walk, centers, scenes.image_size)
+    for step in steps:
+        yield Moment(
+            seen=shares[:, step] >= ENOUGH,
+            named=walk.predictions[:, step, None] // KINDS % 3 == walk.labels[:, None] // KINDS % 3,
+            missed=nearest_miss(walk, centers, scenes.image_size[1], step),
+            right=walk.predictions[:, step] == walk.labels,
+        )
+
+
+def open_test_scenes(run: Path) -> SyntheticScenes:
+    """The scenes of an evaluation."""
     from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 
-    configuration = json.loads((options.run / "summary.json").read_text())
+    configuration = json.loads((run / "summary.json").read_text())
     keywords = configuration["environment"]["kwargs"]
-    scenes = SyntheticScenes(
+    return SyntheticScenes(
         configuration["scenes"]["split"],
         tuple(keywords["image_size"]),
         seed=keywords.get("scene_seed") or 0,
     )
-    print(
-        "| agent | glimpses | landmark | seen, % | right if seen, % | right if unseen, % "
-        "| missed by, degrees |\n" + "| --- " * 7 + "|"
-    )
-    errors = []
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table in Markdown."""
+    for cells in (columns, *rows):
+        print("| " + " | ".join(map(str, cells)) + " |")
+        if cells is columns:
+            print("| --- " * len(columns) + "|")
+
+
+def main() -> None:
+    """Reads the run and prints the tables."""
+    options = tyro.cli(Options)
+    scenes = open_test_scenes(options.run)
+    landmarks: list[list[object]] = []
+    errors: list[list[object]] = []
     for label, walk in read_walks(options.run / "per_scene.csv.gz").items():
         if not np.array_equal(walk.labels, scenes.labels[walk.scene_ids]):
             raise SystemExit(f"{options.run}: these are not the scenes of that evaluation")
-        centers = np.stack([scenes.factors(int(index)).centers for index in walk.scene_ids])
-        shares = seen_shares(walk, centers, scenes.image_size)
-        for step in options.steps:
-            seen = shares[:, step] >= ENOUGH
-            predicted = walk.predictions[:, step, None] // KINDS % 3
-            right = predicted == walk.labels[:, None] // KINDS % 3
-            missed = nearest_miss(walk, centers, scenes.image_size[1], step)
+        walked = moments(walk, scenes, options.steps)
+        for step, moment in zip(options.steps, walked, strict=True):
             for band, name in enumerate(BANDS):
-                inside, outside = seen[:, band], ~seen[:, band]
-                print(
-                    f"| {label} | {step} | {name} | {percent(inside)} "
-                    f"| {percent(right[inside, band])} | {percent(right[outside, band])} "
-                    f"| {mean(missed[outside, band])} |"
-                )
-            wrong = walk.predictions[:, step] != walk.labels
-            blind = wrong & ~seen.all(axis=1)
-            errors.append(
-                f"| {label} | {step} | {percent(~wrong)} | {percent(blind)} "
-                f"| {percent(wrong & ~blind)} |"
-            )
-    print(
-        "\n| agent | glimpses | right, % | wrong, a landmark unseen, % | wrong, all seen, % |\n"
-        + "| --- " * 5
-        + "|"
-    )
-    print("\n".join(errors))
+                landmarks.append([label, step, name, *moment.landmark_row(band)])
+            errors.append([label, step, *moment.error_row()])
+    print_table(LANDMARK_COLUMNS, landmarks)
+    print()
+    print_table(ERROR_COLUMNS, errors)
 
 
 def percent(hits: np.ndarray) -> str:

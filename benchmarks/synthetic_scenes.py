@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import tyro
+
+if TYPE_CHECKING:
+    from ave_env.scenes.synthetic.panoramas import SyntheticScenes
+    from encoders import GlimpseEncoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +71,10 @@ def main() -> None:
             print(f"| {agent}, {step} glimpses | {count} | {mean:.1f} ({low:.1f} to {high:.1f}) |")
 
 
-def full_view_hits(encoder, scenes, count: int, split_block: int):
+def full_view_hits(
+    encoder: GlimpseEncoder, scenes: SyntheticScenes, count: int, split_block: int
+) -> np.ndarray:
     """Whether each scene is recognised when all of it was seen, as tiles; bool `[count]`."""
-    import numpy as np
     import torch
 
     from encoders.layers.patches import patchify
@@ -82,12 +89,12 @@ def full_view_hits(encoder, scenes, count: int, split_block: int):
         patches = patchify(encoder.normalise(images.permute(0, 3, 1, 2)), encoder.config.patch_size)
         ids = torch.from_numpy(full_view(len(batch), encoder.grid, 2).copy())
         with torch.no_grad(), autocast(encoder.device, dtype):
-            belief = encoder(patches[:, ids[0]], ids, split_block, ("logits",))
+            belief = encoder(patches[:, ids[0]], ids, split_block=split_block, outputs=("logits",))
         hits.append(belief.logits.argmax(1).cpu().numpy() == scenes.labels[list(batch)])
     return np.concatenate(hits)
 
 
-def percent(correct) -> str:
+def percent(correct: np.ndarray) -> str:
     """Mean and bootstrap interval of hits, in percent."""
     from agents.evaluation.statistics import bootstrap_interval
 
@@ -96,9 +103,13 @@ def percent(correct) -> str:
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
-def draw_sheet(scenes, path: Path, columns: int = 3, rows: int = 5, gap: int = 6) -> None:
+def draw_sheet(
+    scenes: SyntheticScenes, path: Path, columns: int = 3, rows: int = 5, gap: int = 6
+) -> None:
     """Tiles scenes of the split on white."""
     from PIL import Image
+
+    from encoders.support.files import replacing
 
     height, width = (2 * side for side in scenes.image_size)
     large = type(scenes)(scenes.split, (height, width))
@@ -110,8 +121,8 @@ def draw_sheet(scenes, path: Path, columns: int = 3, rows: int = 5, gap: int = 6
         sheet.paste(
             Image.fromarray(large.load(place * 7)), (column * (width + gap), row * (height + gap))
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=88)
+    with replacing(path) as partial:
+        sheet.save(partial, quality=88)
 
 
 if __name__ == "__main__":
