@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from agents.commands.run_folder import write_text
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
 from agents.evaluation.statistics import CONFIDENCE
 from agents.reports.figures import METRIC_LABELS, agent_styles
 from agents.reports.summary import FLOPS_CONVENTION, METRIC_SCALES, summarise
 from ave_env.rendering import Snapshot
+from encoders.support.files import write_text
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _PLACEHOLDER = "{{data}}"
