@@ -23,6 +23,9 @@ class Agent(abc.ABC):
     Attributes:
         name: What tables call it.
         required: Parts of the belief its observations must hold.
+        privileged: Whether it is told what no observation shows, and so bounds other agents instead
+            of competing with them.
+        tasks: Names of the tasks it is made for; None = any.
         flops_per_action: Multiply-accumulates of choosing one glimpse, beyond the encoder's own.
 
     Raises:
@@ -31,6 +34,8 @@ class Agent(abc.ABC):
 
     name: ClassVar[str]
     required: ClassVar[tuple[str, ...]] = ()
+    privileged: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...] | None] = None
     flops_per_action: int = 0
 
     def __init__(self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0) -> None:

@@ -25,6 +25,8 @@ class OracleAgent(Agent):
 
     name = "oracle"
     required = ("logits",)
+    privileged = True
+    tasks = ("classification",)
 
     def __init__(
         self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0, batch_size: int = 1024

@@ -39,6 +39,7 @@ class CachedScenes(Scenes):
         self.image_size = scenes.image_size
         self.labels = scenes.labels
         self.seamless = scenes.seamless
+        self.targets = scenes.targets
         height, width = scenes.image_size
         self.capacity = min(len(scenes), max_bytes // (height * width * 3))
         self._clear()
@@ -68,6 +69,10 @@ class CachedScenes(Scenes):
                 image.flags.writeable = False
                 return image
         return self._readable[slot]
+
+    def target(self, name: str, index: int) -> Any:
+        """What the scenes underneath know of one of them."""
+        return self.load(index) if name == "image" else self.scenes.target(name, index)
 
     @property
     def cached_bytes(self) -> int:
