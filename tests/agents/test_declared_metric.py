@@ -28,6 +28,10 @@ def largest_error(columns):
     return columns["brightness_error"].max(axis=0)
 
 
+def darkness(columns):
+    return -columns["brightness_error"]
+
+
 @register_task
 class Brightness(Task):
     """Say how bright the scene is."""
@@ -55,9 +59,7 @@ class Brightness(Task):
             format=".4f",
             aggregate=largest_error,
         ),
-        Metric(
-            name="darkness", label="darkness", format=".3f", value=lambda columns: -_of(columns)
-        ),
+        Metric(name="darkness", label="darkness", format=".3f", value=darkness),
     )
 
     def score(self, belief, truth):
@@ -68,10 +70,6 @@ class Brightness(Task):
     def measure(self, belief, truth):
         """The error."""
         return {"brightness_error": -self.score(belief, truth)}
-
-
-def _of(columns):
-    return columns["brightness_error"]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from agents import make_agent, required_observables
 from agents.commands import run_folder
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
+from agents.evaluation.exploring import explore as explore_scenes
 from agents.evaluation.statistics import bootstrap_interval
 from agents.evaluation.walk import EpisodeRecorder, balanced_rows, evaluate
 from agents.learning.ppo.agent import OBSERVABLES
@@ -159,6 +160,18 @@ def test_recorded_episodes_are_those_of_the_chosen_scenes():
         assert [len(snapshot.boxes) for snapshot in snapshots] == [0, 1, 2, 3, 4]
         np.testing.assert_array_equal(snapshots[-1].scene, SCENES.images[scene])
         np.testing.assert_array_equal(snapshots[-1].boxes, evaluation.boxes[scene, 1:])
+
+
+def test_exploring_spends_nothing_on_glimpses_that_nobody_asks_for():
+    env = make_env("raster")
+    for t, observation, info in explore_scenes(make_agent("raster", env), env, np.array([7, 2])):
+        assert info["step"].tolist() == [t] * 5
+        np.testing.assert_allclose(observation["progress"], t / 4)
+        if t == 2:
+            break
+    assert env.scene_ids.tolist() == [7, 2, 7, 2, 7]
+    assert env.visited.sum(axis=(1, 2)).tolist() == info["tokens"].tolist()
+    assert env.snapshot(0).boxes.shape == (2, 4)
 
 
 # Comparisons -------------------------------------------------------------------------------------
