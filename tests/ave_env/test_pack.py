@@ -309,14 +309,14 @@ def test_too_little_space_is_noticed_before_writing(
 def test_what_was_written_is_compared(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = ave_env.scenes.packed.hdf5_writer.write
+    write = ave_env.scenes.packed.hdf5_writer.write_packed
 
     def write_and_damage(path, header, columns) -> None:
         write(path, header, columns)
         with h5py.File(path, "r+") as file:
             file["train"]["images"][3] = file["train"]["images"][2]
 
-    monkeypatch.setattr(ave_env.scenes.packed.hdf5_writer, "write", write_and_damage)
+    monkeypatch.setattr(ave_env.scenes.packed.hdf5_writer, "write_packed", write_and_damage)
     with pytest.raises(SceneError, match="images of 'train' differ from those written"):
         pack(tree, tmp_path / "a.h5", progress=False)
     assert sorted(os.listdir(tmp_path)) == ["a.h5.partial", "tree"]

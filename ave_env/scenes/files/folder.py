@@ -73,7 +73,7 @@ def recognise_source(root: str | os.PathLike[str]) -> Source:
     splits = [split for split in SPLITS if split in folders]
     if not splits:
         layouts = " or ".join(LAYOUTS.values())
-        raise SceneError(root, f"expected {layouts}, found {_describe(root)}")
+        raise SceneError(root, f"expected {layouts}, found {_show_contents(root)}")
     classes = _list_folders(os.path.join(root, splits[0]))
     return "imagenet" if classes and all(map(_WNID.fullmatch, classes)) else "imagefolder"
 
@@ -124,7 +124,7 @@ class SceneFolder:
         for split, path in paths.items():
             if not self._classes[split]:
                 expected = f"a folder per class ({LAYOUTS[source]})"
-                raise SceneError(path, f"expected {expected}, found {_describe(path)}")
+                raise SceneError(path, f"expected {expected}, found {_show_contents(path)}")
         if source == "imagenet":
             others = [name for name in self.class_names if not _WNID.fullmatch(name)]
             if others:
@@ -216,7 +216,7 @@ class SceneFolder:
         )
 
     def _wrong_layout(self) -> SceneError:
-        message = f"expected {LAYOUTS[self.source]}, found {_describe(self.root)}"
+        message = f"expected {LAYOUTS[self.source]}, found {_show_contents(self.root)}"
         if os.path.basename(self.root) in (*SPLITS, *SUN360_PLACES):
             message += f"; did you mean its parent, {os.path.dirname(self.root)}?"
         return SceneError(self.root, message)
@@ -329,7 +329,7 @@ def _by_class(directories: Iterable[str]) -> dict[str, list[str]]:
     return classes
 
 
-def _describe(path: str) -> str:
+def _show_contents(path: str) -> str:
     return enumerate_some([e.name for e in _scan(path)])
 
 

@@ -259,11 +259,11 @@ def _publish(out: str, header: Header, splits: dict[str, Contents], bar: Progres
         # Ctrl-C reaches the main thread alone. In another, HDF5 is never interrupted in mid-write.
         with ThreadPoolExecutor(1) as executor:
             try:
-                executor.submit(hdf5_writer.write, temporary, header, watched).result()
+                executor.submit(hdf5_writer.write_packed, temporary, header, watched).result()
             except BaseException:
                 stop.set()
                 raise
-        hdf5_writer.verify(temporary, header, splits)
+        hdf5_writer.verify_packed(temporary, header, splits)
         refuse_to_overwrite(out)
         os.replace(temporary, out)
     except BaseException:

@@ -351,7 +351,7 @@ GROUND_BYSTANDERS: tuple[tuple[Drawing, float], ...] = (
 BYSTANDERS = (SKY_BYSTANDERS, HORIZON_BYSTANDERS, GROUND_BYSTANDERS)
 
 
-def draw(
+def draw_figure(
     drawing: Drawing, half_height: float, half_width: float, tint: Sequence[float]
 ) -> np.ndarray:
     """Draws one figure.

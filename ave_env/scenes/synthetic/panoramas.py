@@ -22,7 +22,7 @@ from ave_env.scenes.synthetic.backdrop import (
     build_backdrop,
 )
 from ave_env.scenes.synthetic.counter import uniform
-from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw
+from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw_figure
 from ave_env.scenes.synthetic.palettes import PALETTES
 
 SPLIT_SIZES = {"train": 100_000, "val": 2_000, "test": 2_000}
@@ -87,7 +87,7 @@ def _tables(image_size: tuple[int, int]) -> tuple[Backdrop, _Figures]:
     def variants(
         drawing: Drawing, half_sizes: Sequence[float], tint: Sequence[float]
     ) -> list[np.ndarray]:
-        figures = [draw(drawing, half * tall, half * wide, tint) for half in half_sizes]
+        figures = [draw_figure(drawing, half * tall, half * wide, tint) for half in half_sizes]
         return [*figures, *(np.ascontiguousarray(figure[:, ::-1]) for figure in figures)]
 
     landmarks = [
