@@ -70,10 +70,10 @@ def page(env_id: str) -> str:
         if count != 1:
             raise SystemExit(f"the docstring of ActiveExplorationEnv names {name} {count} times")
     summary, body = text.split("\n\n", 1)
-    spaces = observation_space(settings.sensor, {}).spaces
+    spaces = observation_space(settings.make_sensor(), {}).spaces
     rows = {
         "Import": f'`gymnasium.make("ave_env:{env_id}")`',
-        "Action space": f"`Discrete({settings.sensor.num_actions})`",
+        "Action space": f"`Discrete({settings.make_sensor().num_actions})`",
         "Observation space": "<br>".join(f"`{key}`: `{box}`" for key, box in spaces.items())
         + "<br>and the parts of the belief that `observe` names",
         "Scenes": where_scenes_come_from(settings.scenes),

@@ -1,6 +1,6 @@
 """Pictures of an episode, for people: the scene, the glimpses, the belief and what it cost.
 
-``draw`` turns one ``Snapshot`` into one RGB frame; ``save_gif`` turns frames into an animation.
+`draw` turns one `Snapshot` into one RGB frame; `save_gif` turns frames into an animation.
 """
 
 import lazy_loader

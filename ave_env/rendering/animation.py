@@ -14,10 +14,10 @@ def save_gif(
     *,
     hold: float = 2.0,
 ) -> None:
-    """Write an endless GIF; the file appears under its name only when it is whole.
+    """Writes an endless GIF; the file appears under its name only when it is whole.
 
     Args:
-        frames: RGB frames of one size, each uint8 ``[H, W, 3]``.
+        frames: RGB frames of one size, each uint8 `[H, W, 3]`.
         path: File to write; an existing one is replaced.
         frames_per_second: Speed of the animation.
         hold: Seconds for which the last frame stays, before the animation starts again.

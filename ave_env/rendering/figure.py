@@ -16,17 +16,17 @@ _UNITS = ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
 
 
 def draw(snapshot: Snapshot) -> np.ndarray:
-    """Draw one moment of an episode.
+    """Draws one moment of an episode.
 
     The scene is dimmed where no glimpse has been, and the glimpses are numbered in their order;
-    beside it stand what the agent knows and, where ``snapshot`` has them, its reconstruction,
+    beside it stand what the agent knows and, where `snapshot` has them, its reconstruction,
     its entropy map, its prediction and the compute spent.
 
     Args:
         snapshot: What to show.
 
     Returns:
-        RGB frame, uint8 ``[H', W', 3]`` with even H' and W', of one size throughout an episode.
+        RGB frame, uint8 `[H', W', 3]` with even H' and W', of one size throughout an episode.
     """
     pictures: list[Callable[[np.ndarray, Area, Snapshot], None]] = [_draw_scene, _draw_known]
     if snapshot.reconstruction is not None:
@@ -52,7 +52,7 @@ def draw(snapshot: Snapshot) -> np.ndarray:
 
 
 def _draw_header(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
-    """Write the true class and the source at the left, the progress at the right."""
+    """Writes the true class and the source at the left, the progress at the right."""
     first, second = area.y + 9, area.y + 36
     step, budget = len(snapshot.boxes), snapshot.num_glimpses
     reserved = 18 + ink.write(
@@ -126,7 +126,7 @@ def _draw_reconstruction(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> 
 
 
 def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
-    """Show the map from 0 (dark) to its own maximum (bright)."""
+    """Shows the map from 0 (dark) to its own maximum (bright)."""
     import cv2
 
     assert snapshot.entropy is not None
@@ -140,7 +140,7 @@ def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
 
 
 def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
-    """Show the likeliest classes as bars; the true one always has a line, with its rank."""
+    """Shows the likeliest classes as bars; the true one always has a line, with its rank."""
     assert snapshot.probabilities is not None
     _caption(canvas, area, "prediction")
     if not snapshot.trained_head:
@@ -175,7 +175,7 @@ def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> Non
 
 
 def _draw_meter(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
-    """Compare the cost so far with that of encoding everything again; amber: the last step."""
+    """Compares the cost so far with that of encoding everything again; amber: the last step."""
     assert snapshot.flops_total is not None
     total, alternative = snapshot.flops_total, snapshot.flops_without_recycling
     highest = max(total, alternative)
@@ -206,7 +206,7 @@ def _draw_meter(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
 
 
 def _caption(canvas: np.ndarray, area: Area, name: str, note: str = "") -> None:
-    """Name a panel, with a note at the right where there is room for the whole of it."""
+    """Names a panel, with a note at the right where there is room for the whole of it."""
     y = area.y - 11
     used = ink.write(canvas, name, area.x, y, size=12, width=area.width)
     if ink.shorten(note, 12, False, area.width - used - 10) == note:
@@ -218,7 +218,7 @@ def _view(canvas: np.ndarray, area: Area) -> np.ndarray:
 
 
 def _resized(picture: np.ndarray, area: Area) -> np.ndarray:
-    """Scale a picture to an area, smoothly."""
+    """Scales a picture to an area, smoothly."""
     import cv2
 
     shrinks = area.height < picture.shape[0]
@@ -230,7 +230,7 @@ def _resized(picture: np.ndarray, area: Area) -> np.ndarray:
 
 
 def _paste_seen(view: np.ndarray, scene: np.ndarray, visited: np.ndarray) -> None:
-    """Copy the visited patches of ``scene`` into ``view``, both as large as the area."""
+    """Copies the visited patches of `scene` into `view`, both as large as the area."""
     import cv2
 
     size = (view.shape[1], view.shape[0])
@@ -239,6 +239,6 @@ def _paste_seen(view: np.ndarray, scene: np.ndarray, visited: np.ndarray) -> Non
 
 
 def _round_up(cost: int) -> float:
-    """Round up to 1, 2 or 5 times a power of ten."""
+    """Rounds up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(max(cost, 1)))
     return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= cost))

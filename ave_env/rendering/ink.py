@@ -1,6 +1,6 @@
 """Marks on a canvas: text, blocks, discs and frames.
 
-A canvas is a uint8 ``[H, W, 3]`` RGB array that is drawn on in place.
+A canvas is a uint8 `[H, W, 3]` RGB array that is drawn on in place.
 """
 
 import importlib.util
@@ -36,17 +36,17 @@ def write(
     align: Literal["left", "center", "right"] = "left",
     width: float | None = None,
 ) -> int:
-    """Write one line of antialiased text.
+    """Writes one line of antialiased text.
 
     Args:
         canvas: Canvas to write on.
         text: The line.
-        x: Left end, middle or right end of the line, as ``align`` says.
+        x: Left end, middle or right end of the line, as `align` says.
         y: Middle of the capital letters.
         size: Size of the font, in pixels.
         color: RGB colour.
         bold: Whether to use the bold face.
-        align: What ``x`` refers to.
+        align: What `x` refers to.
         width: Room for the line; a longer one ends in an ellipsis.
 
     Returns:
@@ -64,7 +64,7 @@ def write(
 
 @lru_cache(maxsize=4096)
 def shorten(text: str, size: int, bold: bool, width: int) -> str:
-    """Cut ``text`` so that it fits ``width`` pixels, with an ellipsis where it was cut."""
+    """Cuts `text` so that it fits `width` pixels, with an ellipsis where it was cut."""
     font = _font(size, bold)
     if font.getlength(text) <= width:
         return text
@@ -75,12 +75,12 @@ def shorten(text: str, size: int, bold: bool, width: int) -> str:
 
 
 def blank(height: int, width: int) -> np.ndarray:
-    """Return an empty canvas."""
+    """Returns an empty canvas."""
     return np.full((height, width, 3), PAPER[0], np.uint8)  # a grey paper: one level fills it fast
 
 
 def block(canvas: np.ndarray, x: int, y: float, width: float, height: int, color: Color) -> None:
-    """Fill a rectangle; its right edge may lie between two pixels."""
+    """Fills a rectangle; its right edge may lie between two pixels."""
     top, end = round(y), x + int(width)
     canvas[top : top + height, x:end] = color
     rest = np.full((height, 1), round((width - int(width)) * 255), np.uint8)
@@ -88,7 +88,7 @@ def block(canvas: np.ndarray, x: int, y: float, width: float, height: int, color
 
 
 def disc(canvas: np.ndarray, x: float, y: float, radius: float, color: Color) -> None:
-    """Fill an antialiased disc."""
+    """Fills an antialiased disc."""
     import cv2
 
     center = (round(x * 16), round(y * 16))  # shift=4: positions in sixteenths of a pixel
@@ -98,7 +98,7 @@ def disc(canvas: np.ndarray, x: float, y: float, radius: float, color: Color) ->
 def frame(
     canvas: np.ndarray, corners: tuple[int, int, int, int], color: Color, thickness: int
 ) -> None:
-    """Draw the outline of a rectangle (y0, x0, y1, x1) inside it; parts off the canvas are cut."""
+    """Draws the outline of a rectangle (y0, x0, y1, x1) inside it; parts off the canvas are cut."""
     y0, x0, y1, x1 = corners
     height, width = canvas.shape[:2]
 
@@ -113,7 +113,7 @@ def frame(
 
 
 def _blend(canvas: np.ndarray, mask: np.ndarray, left: int, top: int, color: Color) -> None:
-    """Paint ``color`` through a uint8 ``[h, w]`` mask (255 = opaque), cut at the canvas's edges."""
+    """Paints `color` through a uint8 `[h, w]` mask (255 = opaque), cut at the canvas's edges."""
     rows = slice(max(0, -top), max(0, canvas.shape[0] - top))
     columns = slice(max(0, -left), max(0, canvas.shape[1] - left))
     mask = mask[rows, columns]
@@ -127,7 +127,7 @@ def _blend(canvas: np.ndarray, mask: np.ndarray, left: int, top: int, color: Col
 
 @lru_cache(maxsize=4096)
 def _stencil(text: str, size: int, bold: bool) -> tuple[np.ndarray, int]:
-    """Render a line as a uint8 ``[h, w]`` mask; also return the row at mid-height of capitals."""
+    """Renders a line as a uint8 `[h, w]` mask; also returns the row at mid-height of capitals."""
     from PIL import Image, ImageDraw
 
     font = _font(size, bold)
@@ -140,7 +140,7 @@ def _stencil(text: str, size: int, bold: bool) -> tuple[np.ndarray, int]:
 
 @cache
 def _font(size: int, bold: bool) -> "ImageFont.FreeTypeFont":
-    """Open DejaVu Sans, which comes with matplotlib (found without importing it)."""
+    """Opens DejaVu Sans, which comes with matplotlib (found without importing it)."""
     from PIL import ImageFont
 
     spec = importlib.util.find_spec("matplotlib")

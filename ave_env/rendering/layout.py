@@ -39,7 +39,7 @@ class Area:
         return self.y + self.height
 
     def moved(self, dx: int, dy: int) -> "Area":
-        """Return the same rectangle elsewhere."""
+        """Returns the same rectangle elsewhere."""
         return Area(self.x + dx, self.y + dy, self.width, self.height)
 
 
@@ -59,7 +59,7 @@ class Layout:
 def plan(
     image_size: tuple[int, int], num_pictures: int, num_predictions: int, metered: bool
 ) -> Layout:
-    """Lay out a frame.
+    """Lays out a frame.
 
     Args:
         image_size: Height and width of the scene.
@@ -108,7 +108,7 @@ def plan(
 
 
 def _place_pictures(aspect: float, count: int) -> list[Area]:
-    """Place ``count`` pictures of one aspect (width / height), the scene first, from (0, 0)."""
+    """Places `count` pictures of one aspect (width / height), the scene first, from (0, 0)."""
     others = count - 1
     if aspect > 2.5:  # a strip: the scene at full width, the others in a row beneath
         scene = Area(0, CAPTION, _MAX_WIDTH, _pixels(_MAX_WIDTH / aspect))

@@ -14,30 +14,30 @@ class Snapshot:
     classes and the panels alone.
 
     Attributes:
-        scene: The whole scene in RGB, uint8 ``[H, W, 3]``. Agents never see it.
-        visited: Patches that a glimpse has shown, uint8 0/1 ``[grid_h, grid_w]``.
-        boxes: Glimpses in the order taken, int64 ``[t, 4]``: y0, x0, y1, x1 in pixels. ``x1 > W``
+        scene: The whole scene in RGB, uint8 `[H, W, 3]`. Agents never see it.
+        visited: Patches that a glimpse has shown, uint8 0/1 `[grid_h, grid_w]`.
+        boxes: Glimpses in the order taken, int64 `[t, 4]`: y0, x0, y1, x1 in pixels. `x1 > W`
             means that the glimpse goes on at the left edge.
-        num_glimpses: Glimpses an episode may take, at least ``t``.
+        num_glimpses: Glimpses an episode may take, at least `t`.
         class_names: One name per class.
-        label: True class, an index into ``class_names``.
+        label: True class, an index into `class_names`.
         title: Where the scene comes from, in a few words.
         reward: Reward of the last step.
-        reconstruction: The scene as the belief paints it, RGB uint8 ``[H, W, 3]``.
-        rmse: Root mean squared error of ``reconstruction``, in grey levels (0 to 255).
-        entropy: Entropy map of the decoder's attention, float32 ``[grid_h, grid_w]``, in bits.
-        probabilities: Predicted class probabilities, float32 ``[C]``.
+        reconstruction: The scene as the belief paints it, RGB uint8 `[H, W, 3]`.
+        rmse: Root mean squared error of `reconstruction`, in grey levels (0 to 255).
+        entropy: Entropy map of the decoder's attention, float32 `[grid_h, grid_w]`, in bits.
+        probabilities: Predicted class probabilities, float32 `[C]`.
         trained_head: False when the classifier has not been trained on these classes: a note then
             stands where the prediction would be.
         flops_total: Multiply-accumulates of the episode so far; one counts as one.
         flops_step: Multiply-accumulates of the last step.
         flops_without_recycling: What the episode would have cost so far, had every step encoded
             again all that was seen.
-        flops_limit: Largest value the meter can show, usually ``flops_without_recycling`` at the
+        flops_limit: Largest value the meter can show, usually `flops_without_recycling` at the
             end of an episode. None lets the meter rescale itself as the cost grows.
 
     Raises:
-        ValueError: If an array has another shape or dtype, or ``label`` names no class.
+        ValueError: If an array has another shape or dtype, or `label` names no class.
     """
 
     scene: np.ndarray

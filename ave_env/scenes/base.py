@@ -13,10 +13,11 @@ class Scenes(abc.ABC):
         name: Source of the images ("synthetic", "sun360", "imagenet", "imagefolder"); it goes into
             every result file.
         split: "train", "val" or "test".
-        class_names: One name per class; ``labels`` index this tuple.
+        class_names: One name per class; `labels` index this tuple.
         image_size: Height and width of every image, in pixels.
-        labels: Class of every scene, int64 ``[N]``.
+        labels: Class of every scene, int64 `[N]`.
         seamless: True when the left and right edges of an image meet, as in 360-degree panoramas.
+        targets: What a task may ask for with `target`.
     """
 
     name: str
@@ -33,32 +34,42 @@ class Scenes(abc.ABC):
 
     @abc.abstractmethod
     def load(self, index: int) -> np.ndarray:
-        """Return one image.
+        """Returns one image.
 
         Args:
-            index: Number of the scene, ``0 <= index < len(self)``.
+            index: Number of the scene, `0 <= index < len(self)`.
 
         Returns:
-            RGB image, uint8 ``[H, W, 3]``, C-contiguous.
+            RGB image, uint8 `[H, W, 3]`, C-contiguous.
 
         Raises:
-            IndexError: If ``index`` is out of range.
+            IndexError: If `index` is out of range.
         """
 
     def target(self, name: str, index: int) -> Any:
-        """What is true of a scene, for tasks that ask for it.
+        """Returns what is true of a scene, for tasks that ask for it.
+
+        Every source knows the class and the image. A source that knows more of its scenes, such as
+        segmentation masks or boxes of objects, names it in `targets` and returns it from here; for
+        all else it calls this method.
 
         Args:
-            name: One of `targets`: "label" (int) or "image" (as `load` returns it).
-            index: Number of the scene.
+            name: One of `targets`.
+            index: Number of the scene, `0 <= index < len(self)`.
+
+        Returns:
+            For "label" the class, an integer of Python; for "image" what `load` returns; for a
+            target of the source's own, whatever the source says.
 
         Raises:
             ValueError: These scenes have no such target.
+            IndexError: If `index` is out of range.
         """
-        if name == "label":
-            return int(self.labels[index])
         if name == "image":
             return self.load(index)
-        raise ValueError(
-            f"{self.name} scenes have no {name!r}; they have {', '.join(self.targets)}"
-        )
+        if name == "label":
+            if not 0 <= index < len(self):
+                raise IndexError(f"scene {index} of {len(self)} scenes")
+            return int(self.labels[index])
+        known = ", ".join(map(repr, self.targets))
+        raise ValueError(f"scenes of {self.name!r} have no target {name!r}; they have {known}")

@@ -39,6 +39,7 @@ class CachedScenes(Scenes):
         self.image_size = scenes.image_size
         self.labels = scenes.labels
         self.seamless = scenes.seamless
+        self.targets = scenes.targets
         height, width = scenes.image_size
         self.capacity = min(len(scenes), max_bytes // (height * width * 3))
         self._clear()
@@ -47,10 +48,10 @@ class CachedScenes(Scenes):
         """Returns one image, read-only: it may be the cached one.
 
         Args:
-            index: Number of the scene, ``0 <= index < len(self)``.
+            index: Number of the scene, `0 <= index < len(self)`.
 
         Returns:
-            RGB image, uint8 ``[H, W, 3]``, C-contiguous, not writeable.
+            RGB image, uint8 `[H, W, 3]`, C-contiguous, not writeable.
 
         Raises:
             IndexError: If `index` is out of range.
@@ -68,6 +69,10 @@ class CachedScenes(Scenes):
                 image.flags.writeable = False
                 return image
         return self._readable[slot]
+
+    def target(self, name: str, index: int) -> Any:
+        """Returns what the scenes underneath return, but images out of the cache, read-only."""
+        return self.load(index) if name == "image" else self.scenes.target(name, index)
 
     @property
     def cached_bytes(self) -> int:

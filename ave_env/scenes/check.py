@@ -1,30 +1,47 @@
-"""Reports on a whole data set: ``python -m ave_env.scenes.check ROOT``."""
+"""Reports on a whole data set: `python -m ave_env.scenes.check ROOT`, or `ave-check`."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from ave_env.scenes.command import add_source_options, exit_on_sigterm, new_parser
 from ave_env.scenes.errors import SceneError, enumerate_some, printable
-from ave_env.scenes.files.parallel import positive
+from ave_env.scenes.files.layouts import Source
 
 if TYPE_CHECKING:
     from ave_env.scenes.files.encoded import EncodedScenes
-    from ave_env.scenes.files.folder import Source
+    from ave_env.scenes.files.splits import SplitChoice
+
+    OpenSplit = Callable[[], EncodedScenes]
+
+FirstSeen = dict[bytes, tuple[str, str]]
+AS_IT_IS = (1, 1)  # an image size: images are decoded here, and not resized
 
 DESCRIPTION = """\
 Decode every image of a data set and report what is broken.
 
 ROOT is a folder or an HDF5 file of packed scenes. The exit code is 1 if anything is broken. Notes
 (images that are in two splits, classes without images in one) do not change it."""
+
+
+class Image(NamedTuple):
+    """What is known of an image that can be decoded.
+
+    Attributes:
+        size: Height and width in pixels.
+        digest: Hash of the encoded image.
+    """
+
+    size: tuple[int, int]
+    digest: bytes
 
 
 @dataclass
@@ -81,84 +98,83 @@ def check(
         SceneError: `root` has none of the known layouts.
     """
     root = os.path.abspath(os.path.expanduser(root))
-    report, splits = _look(root, source, list_file)
-    seen: dict[bytes, tuple[str, str]] = {}
+    look = _look_into_file if os.path.isfile(root) else _look_into_folder
+    report, splits = look(root, source, list_file)
+    first_seen: FirstSeen = {}
     for split, open_split in splits.items():
         try:
             scenes = open_split()
         except SceneError as error:
             report.broken.append(error)
-            continue
-        counts = [0] * len(scenes.class_names)
-        repeated: list[str] = []
-        for index, result in enumerate(_decode_all(scenes, split, workers, progress)):
-            if isinstance(result, SceneError):
-                report.broken.append(result)
-                continue
-            size, digest = result
-            report.sizes[size] += 1
-            counts[scenes.labels[index]] += 1
-            place = scenes.locate(index)
-            first_split, first_place = seen.setdefault(digest, (split, place))
-            if first_split != split:
-                repeated.append(f"{place} = {first_place}")
-        report.class_names, report.images[split] = scenes.class_names, counts
-        empty = [name for name, count in zip(scenes.class_names, counts, strict=True) if not count]
-        if empty:
-            report.notes.append(f"no usable image in {split} of: {enumerate_some(empty)}")
-        if repeated:
-            report.notes.append(
-                f"images of {split} in another split: {enumerate_some(repeated, 3)}"
-            )
+        else:
+            images = _decode_all(scenes, split, workers, progress)
+            _add_split(report, split, scenes, images, first_seen)
     return report
 
 
-def _look(
+def _look_into_file(
     root: str, source: Source | None, list_file: str | os.PathLike[str] | None
-) -> tuple[Report, dict[str, Callable[[], EncodedScenes]]]:
-    """Finds the stored splits of a data set and how to open each."""
-    from ave_env.scenes.files.folder import FolderScenes, SceneFolder, recognise_source
-    from ave_env.scenes.files.splits import SplitChoice
+) -> tuple[Report, dict[str, OpenSplit]]:
+    """Finds the stored splits of an HDF5 file and how to open each."""
     from ave_env.scenes.packed.hdf5 import Hdf5Scenes, read_header
 
-    size = (1, 1)  # images are decoded as they are
-    if os.path.isfile(root):
-        header = read_header(root)
-        choices = {split: SplitChoice(split, "all") for split in header.splits}
-        return Report(header.source), {
-            split: partial(Hdf5Scenes, root, choice, image_size=size, source=source)
-            for split, choice in choices.items()
-        }
+    header = read_header(root)
+    return Report(header.source), {
+        split: partial(Hdf5Scenes, root, choice, image_size=AS_IT_IS, source=source)
+        for split, choice in _whole(header.splits).items()
+    }
+
+
+def _look_into_folder(
+    root: str, source: Source | None, list_file: str | os.PathLike[str] | None
+) -> tuple[Report, dict[str, OpenSplit]]:
+    """Finds the stored splits of a folder and how to open each."""
+    from ave_env.scenes.files.folder import FolderScenes, SceneFolder, recognise_source
+
     folder = SceneFolder(root, source or recognise_source(root), list_file)
     report = Report(folder.source)
-    ignored = []
+    ignored: set[str] = set()
     for split in folder.splits:
         with contextlib.suppress(SceneError):  # comes again when the split is opened
-            ignored += folder.list(split).ignored
+            ignored.update(folder.list(split).ignored)
     if ignored:
-        ignored = sorted(set(ignored))
-        report.notes.append(f"{len(ignored):,} not read as images: {enumerate_some(ignored, 3)}")
-    choices = {split: SplitChoice(split, "all") for split in folder.splits}
-    options: dict[str, Any] = {"source": folder.source, "list_file": list_file, "image_size": size}
+        some = enumerate_some(sorted(ignored), 3)
+        report.notes.append(f"{len(ignored):,} not read as images: {some}")
     return report, {
-        split: partial(FolderScenes, root, choice, **options) for split, choice in choices.items()
+        split: partial(
+            FolderScenes,
+            root,
+            choice,
+            source=folder.source,
+            image_size=AS_IT_IS,
+            list_file=list_file,
+        )
+        for split, choice in _whole(folder.splits).items()
     }
+
+
+def _whole(splits: Iterable[str]) -> dict[str, SplitChoice]:
+    """All that is stored of each split, nothing held out."""
+    from ave_env.scenes.files.splits import SplitChoice
+
+    return {split: SplitChoice(split, "all") for split in splits}
 
 
 def _decode_all(
     scenes: EncodedScenes, split: str, workers: int | None, progress: bool
-) -> Iterator[tuple[tuple[int, int], bytes] | SceneError]:
-    """Yields height and width and a digest of each image, or what is wrong with it."""
+) -> Iterator[Image | SceneError]:
+    """Yields what every image is, or what is wrong with it."""
     from ave_env.scenes.files.decoding import decode
     from ave_env.scenes.files.parallel import map_in_threads, progress_bar
 
-    def examine(index: int) -> tuple[tuple[int, int], bytes] | SceneError:
+    def examine(index: int) -> Image | SceneError:
         try:
             data = scenes.read(index)
-            image = decode(data, scenes.locate(index))
+            pixels = decode(data, scenes.locate(index))
         except SceneError as error:
             return error
-        return (image.shape[0], image.shape[1]), blake2b(data, digest_size=16).digest()
+        size = (pixels.shape[0], pixels.shape[1])
+        return Image(size, blake2b(data, digest_size=16).digest())
 
     with progress_bar(split, len(scenes), progress) as bar:
         for result in map_in_threads(examine, range(len(scenes)), workers):
@@ -166,37 +182,62 @@ def _decode_all(
             bar.update()
 
 
+def _add_split(
+    report: Report,
+    split: str,
+    scenes: EncodedScenes,
+    images: Iterable[Image | SceneError],
+    first_seen: FirstSeen,
+) -> None:
+    """Adds the images of one split to a report.
+
+    Args:
+        report: What was found so far.
+        split: The split.
+        scenes: Its images.
+        images: What each of them is, in order.
+        first_seen: Split and place of every image so far, by its digest.
+    """
+    counts = [0] * len(scenes.class_names)
+    repeated: list[str] = []
+    for index, image in enumerate(images):
+        if isinstance(image, SceneError):
+            report.broken.append(image)
+            continue
+        report.sizes[image.size] += 1
+        counts[scenes.labels[index]] += 1
+        place = scenes.locate(index)
+        first_split, first_place = first_seen.setdefault(image.digest, (split, place))
+        if first_split != split:
+            repeated.append(f"{place} = {first_place}")
+    report.class_names, report.images[split] = scenes.class_names, counts
+    empty = [name for name, count in zip(scenes.class_names, counts, strict=True) if not count]
+    if empty:
+        report.notes.append(f"no usable image in {split} of: {enumerate_some(empty)}")
+    if repeated:
+        some = enumerate_some(repeated, 3)
+        report.notes.append(f"images of {split} in another split: {some}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        Exit code: 0, 1 if anything is broken, 130 after Ctrl-C; argparse exits with 2.
+        Exit code: 0, 1 if anything is broken, 130 after Ctrl-C; argparse exits with 2, and SIGTERM
+        with 143.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m ave_env.scenes.check",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("ave_env.scenes.check", DESCRIPTION)
     parser.add_argument("root", metavar="ROOT", help="folder, or HDF5 file of packed scenes")
-    parser.add_argument(
-        "--source",
-        choices=("sun360", "imagenet", "imagefolder"),
-        help="layout expected there (default: recognise it)",
-    )
-    parser.add_argument(
-        "--list-file", metavar="FILE", help="list of the panoramas of a SUN360 folder"
-    )
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="threads (default: one per core)"
-    )
+    add_source_options(parser)
     options = parser.parse_args(arguments)
     try:
-        report = check(
-            options.root,
-            source=options.source,
-            list_file=options.list_file,
-            workers=options.workers,
-        )
+        with exit_on_sigterm():
+            report = check(
+                options.root,
+                source=options.source,
+                list_file=options.list_file,
+                workers=options.workers,
+            )
     except KeyboardInterrupt:
         return 130
     except ValueError as error:  # a SceneError, or arguments that do not go together

@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def enumerate_some(items: list[str], limit: int = 8) -> str:
-    """Joins the first few items for a message: ``"a, b, c and 5 more"``."""
+    """Joins the first few items for a message: `"a, b, c and 5 more"`."""
     if not items:
         return "nothing"
     shown = ", ".join(items[:limit])

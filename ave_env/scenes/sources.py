@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from ave_env.scenes.base import Scenes
 from ave_env.scenes.errors import SceneError
+from ave_env.scenes.files.layouts import LAYOUTS, Source
+from ave_env.scenes.files.splits import SPLITS
 
-SOURCES = ("synthetic", "sun360", "imagenet", "imagefolder")
+if TYPE_CHECKING:
+    from ave_env.scenes.files.encoded import EncodedScenes
+
+SOURCES = ("synthetic", *LAYOUTS)
 
 
 def open_scenes(
@@ -31,8 +37,8 @@ def open_scenes(
         split: "train", "val" or "test"; `ave_env.scenes.files.splits` says what stands for a split
             that the data do not have.
         data_root: Folder of the images, or an HDF5 file made from it by `ave_env.scenes.pack`.
-            None = the environment variable ``AVE_SUN360_ROOT``, ``AVE_IMAGENET_ROOT`` or
-            ``AVE_IMAGEFOLDER_ROOT``.
+            None = the environment variable `AVE_SUN360_ROOT`, `AVE_IMAGENET_ROOT` or
+            `AVE_IMAGEFOLDER_ROOT`.
         image_size: Height and width in pixels to bring images to.
         seed: Seed of synthetic scenes.
         list_file: List of the panoramas of a SUN360 folder; its first tenth is `val`.
@@ -48,8 +54,6 @@ def open_scenes(
         ValueError: An argument is not among those accepted.
         SceneError: The data are missing, of another layout, or cannot be read.
     """
-    from ave_env.scenes.files.splits import SPLITS
-
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}; expected one of {', '.join(SOURCES)}")
     if split not in SPLITS:
@@ -57,7 +61,15 @@ def open_scenes(
     height, width = image_size
     if height < 1 or width < 1:
         raise ValueError(f"image_size {image_size}: expected a height and a width in pixels")
-    scenes = _open(source, split, data_root, (int(height), int(width)), seed, list_file, seamless)
+    size = (int(height), int(width))
+    root = _find_root(source, data_root, list_file)
+    scenes: Scenes
+    if root is not None:
+        scenes = root.open(split, size, list_file, seamless)
+    else:
+        from ave_env.scenes.synthetic.panoramas import SyntheticScenes
+
+        scenes = SyntheticScenes(split, image_size=size, seed=seed)
     if not cache_bytes:
         return scenes
     from ave_env.scenes.cache import CachedScenes
@@ -65,62 +77,95 @@ def open_scenes(
     return CachedScenes(scenes, cache_bytes)
 
 
-def _open(
+def _find_root(
     source: str,
-    split: str,
     data_root: str | os.PathLike[str] | None,
-    image_size: tuple[int, int],
-    seed: int,
     list_file: str | os.PathLike[str] | None,
-    seamless: bool | None,
-) -> Scenes:
+) -> DataRoot | None:
+    """Finds the images of a source; None where synthetic ones are to be drawn.
+
+    Raises:
+        ValueError: Files are given that would not be read.
+        SceneError: There are no images, and none can be drawn in their place.
+    """
+    if source == "synthetic":
+        if data_root or list_file:
+            given = data_root or list_file
+            raise ValueError(f"synthetic scenes read no files, but {given!r} is given")
+        return None
     variable = f"AVE_{source.upper()}_ROOT"
-    root = data_root or (os.environ.get(variable) if source != "synthetic" else None)
-    if source == "synthetic" and (data_root or list_file):
-        raise ValueError(f"synthetic scenes read no files, but {data_root or list_file!r} is given")
-    if source == "sun360" and not root and list_file:
-        raise ValueError(f"list_file={list_file!r} needs data_root or {variable} beside it")
-    if source == "sun360" and not root:
-        warnings.warn(
-            f"NO SUN360 DATA: neither data_root nor {variable} is set. Using synthetic panoramas "
-            "instead; results are called 'synthetic' and say nothing about SUN360.",
-            UserWarning,
-            stacklevel=3,
-        )
-    if source == "synthetic" or (source == "sun360" and not root):
-        from ave_env.scenes.synthetic.panoramas import SyntheticScenes
-
-        return SyntheticScenes(split, image_size=image_size, seed=seed)
-
-    from ave_env.scenes.files.folder import LAYOUTS, FolderScenes
-
-    if not root:
+    if root := data_root or os.environ.get(variable):
+        path = os.path.abspath(os.path.expanduser(os.fspath(root)))
+        named_by = "data_root" if data_root else variable
+        return DataRoot(cast(Source, source), path, named_by)
+    if source != "sun360":
         raise SceneError(
             variable,
             f"not set, and no data_root is given: set either to a folder {LAYOUTS[source]} or to "
             "an HDF5 file made from one by `python -m ave_env.scenes.pack`",
         )
-    path = os.path.abspath(os.path.expanduser(os.fspath(root)))
-    origin = "data_root" if data_root else variable
-    options: dict[str, Any] = {"source": source, "image_size": image_size, "seamless": seamless}
-    if not os.path.exists(path):
-        raise SceneError(
-            path,
-            f"{origin} names nothing; expected a folder {LAYOUTS[source]} or an HDF5 file",
-        )
-    if os.path.isdir(path):
-        return FolderScenes(path, split, list_file=list_file, **options)
     if list_file:
-        raise ValueError(f"list_file={list_file!r}: the splits of an HDF5 file are in the file")
+        raise ValueError(f"list_file={list_file!r} needs data_root or {variable} beside it")
+    warnings.warn(
+        f"NO SUN360 DATA: neither data_root nor {variable} is set. Using synthetic panoramas "
+        "instead; results are called 'synthetic' and say nothing about SUN360.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return None
 
-    import h5py
 
-    from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+@dataclass(frozen=True)
+class DataRoot:
+    """Where the images of a source are.
 
-    if not h5py.is_hdf5(path):
-        raise SceneError(
-            path,
-            f"{origin} names no HDF5 file; expected one, or a folder {LAYOUTS[source]} (archives "
-            "have to be unpacked)",
+    Attributes:
+        source: The source.
+        path: Absolute path of a folder or a file, which may not exist.
+        named_by: What named it, for messages: "data_root" or an environment variable.
+    """
+
+    source: Source
+    path: str
+    named_by: str
+
+    def open(
+        self,
+        split: str,
+        image_size: tuple[int, int],
+        list_file: str | os.PathLike[str] | None,
+        seamless: bool | None,
+    ) -> EncodedScenes:
+        """Opens one split; see `open_scenes`."""
+        expected = f"a folder {LAYOUTS[self.source]}"
+        if not os.path.exists(self.path):
+            raise SceneError(
+                self.path, f"{self.named_by} names nothing; expected {expected} or an HDF5 file"
+            )
+        if os.path.isdir(self.path):
+            from ave_env.scenes.files.folder import FolderScenes
+
+            return FolderScenes(
+                self.path,
+                split,
+                source=self.source,
+                image_size=image_size,
+                list_file=list_file,
+                seamless=seamless,
+            )
+        if list_file:
+            raise ValueError(f"list_file={list_file!r}: the splits of an HDF5 file are in the file")
+
+        import h5py
+
+        from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+
+        if not h5py.is_hdf5(self.path):
+            raise SceneError(
+                self.path,
+                f"{self.named_by} names no HDF5 file; expected one, or {expected} (archives have "
+                "to be unpacked)",
+            )
+        return Hdf5Scenes(
+            self.path, split, image_size=image_size, source=self.source, seamless=seamless
         )
-    return Hdf5Scenes(path, split, **options)

@@ -1,7 +1,7 @@
 """Weights in: every format known here becomes an encoder.
 
 `python -m encoders.checkpoints` inspects and converts files. What is written is the folder of
-`encoders.storage`, whose functions can be had here too.
+`encoders.storage`, whose functions are also offered here.
 """
 
 import lazy_loader

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from encoders.checkpoints.published import PublishedWeights
-from encoders.checkpoints.tensors import check_tensors, listed
+from encoders.checkpoints.shapes import WeightsShape
+from encoders.checkpoints.tensors import check_tensors
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.config import DecoderConfig, EncoderConfig
+from encoders.config import IMAGENET_MEAN, IMAGENET_STD, DecoderConfig, EncoderConfig
 from encoders.families.tore.model import GlimpseEncoder, build_encoder
 from encoders.layers.positions import fit_positions, recognise_sincos
-
-# Dimensions of the tensors that sizes are read from.
-_RANKS = {
-    "patch_embed.proj.weight": 4,
-    "pos_embed": 3,
-    "reg_token": 3,
-    "blocks.0.mlp.fc1.weight": 2,
-    "head.weight": 2,
-    "decoder_embed.weight": 2,
-}
 
 
 def assemble(weights: PublishedWeights, name: str, patch_size: int | None = None) -> GlimpseEncoder:
@@ -51,9 +40,8 @@ def assemble(weights: PublishedWeights, name: str, patch_size: int | None = None
         raise CheckpointError(str(error)) from error
     encoder.to(torch.promote_types(tensors["patch_embed.proj.weight"].dtype, torch.float32))
     ours = {_published_name(name): name for name in encoder.state_dict()}
-    vit = encoder.backbone.vit
-    prefixes = {"pos_embed": 0 if vit.no_embed_class else vit.num_prefix_tokens}
-    for table, prefix in {**prefixes, "decoder_pos_embed": 1}.items():
+    prefixes = {"pos_embed": encoder.backbone.first_position_row, "decoder_pos_embed": 1}
+    for table, prefix in prefixes.items():
         if table in tensors and table in ours and tensors[table].ndim == 3:
             try:
                 tensors[table] = fit_positions(tensors[table], config.grid, prefix)
@@ -73,97 +61,85 @@ def _published_name(name: str) -> str:
 
 
 def _read_config(weights: PublishedWeights, name: str, patch_size: int | None) -> EncoderConfig:
-    tensors = weights.tensors
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    required = ("pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight")
-    if missing := [key for key in required if key not in tensors]:
-        raise CheckpointError(f"no plain Vision Transformer: missing {listed(missing)}")
-    for key, rank in _RANKS.items():
-        if key in shapes and len(shapes[key]) != rank:
-            raise CheckpointError(f"{key} has shape {shapes[key]}, expected {rank} dimensions")
-    patches = shapes["patch_embed.proj.weight"]
-    if patches[1] != 3 or patches[2] != patches[3]:
+    """Describes the encoder that the tensors, and what is known beside them, make up.
+
+    Raises:
+        CheckpointError: They make up none, or something is not known.
+        ValueError: The image size does not go with the patch size.
+    """
+    shape = WeightsShape.of(weights.tensors)
+    if patch_size not in (None, shape.patch_size):
         raise CheckpointError(
-            f"patch_embed.proj.weight has shape {patches}, expected (width, 3, side, side)"
+            f"the patch embedding has patches of {shape.patch_size} pixels, not {patch_size}"
         )
-    width, side = patches[0], patches[2]
-    if patch_size is not None and patch_size != side:
-        raise CheckpointError(f"the patch embedding has patches of {side} pixels, not {patch_size}")
-    mlp_width = shapes["blocks.0.mlp.fc1.weight"][0]
-    if weights.timm_model is None:
-        _check_heads(weights.num_heads, width, "num_heads")
-    vit: dict[str, Any] = {
-        "embed_dim": width,
-        "depth": _depth(tensors, "blocks"),
-        "num_heads": weights.num_heads,
-        # timm rounds the product down, so aim at the middle where the ratio is no round number.
-        "mlp_ratio": (mlp_width if mlp_width % width == 0 else mlp_width + 0.5) / width,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
-        "qk_norm": "blocks.0.attn.q_norm.weight" in tensors,
-        "init_values": 1e-5 if "blocks.0.ls1.gamma" in tensors else None,
-        "class_token": "cls_token" in tensors,
-        "reg_tokens": shapes["reg_token"][1] if "reg_token" in tensors else 0,
-        "pre_norm": "norm_pre.weight" in tensors,
-        "distilled": "dist_token" in tensors,
-        "fc_norm": "fc_norm.weight" in tensors,
-    }
-    pools = vit["fc_norm"] or not vit["class_token"]
-    vit["global_pool"] = "avg" if pools else "token"
-    prefix = int(vit["class_token"]) + int(vit["distilled"]) + vit["reg_tokens"]
-    layer_scale = vit["init_values"] is not None
-    vit["no_embed_class"], image_size = _read_positions(
-        tensors["pos_embed"], prefix, side, weights.image_size, layer_scale
+    named = weights.timm_model is not None  # then the name stands for all arguments
+    num_heads = 0 if named else _check_heads(weights.num_heads, shape.width, "num_heads")
+    no_embed_class, image_size = _read_positions(
+        weights.tensors["pos_embed"], shape, weights.image_size
     )
+    decoder = None
+    if shape.decoder is not None:
+        width, depth = shape.decoder
+        heads = _check_heads(weights.decoder_num_heads, width, "decoder_num_heads")
+        decoder = DecoderConfig(width, depth, heads)
     return EncoderConfig(
         name=name,
-        vit={} if weights.timm_model else vit,
+        vit={} if named else shape.vit_arguments(num_heads, no_embed_class),
         timm_model=weights.timm_model,
         image_size=image_size,
-        patch_size=side,
-        num_classes=shapes["head.weight"][0] if "head.weight" in tensors else 0,
-        decoder=_read_decoder(weights),
+        patch_size=shape.patch_size,
+        num_classes=shape.num_classes,
+        decoder=decoder,
         weights="pretrained",
         norm_eps=weights.norm_eps,
         patch_normalised_pixels=weights.patch_normalised_pixels,
-        **{key: value for key in ("mean", "std") if (value := getattr(weights, key))},
+        mean=weights.mean or IMAGENET_MEAN,
+        std=weights.std or IMAGENET_STD,
     )
 
 
 def _read_positions(
-    table: Tensor, prefix: int, side: int, image_size: tuple[int, int] | None, layer_scale: bool
+    table: Tensor, shape: WeightsShape, image_size: tuple[int, int] | None
 ) -> tuple[bool, tuple[int, int]]:
-    """Whether the table has rows for the patches alone, and the image size (its own by default)."""
-    rows = table.shape[1]
+    """Finds out what the rows of a position table stand for.
+
+    Args:
+        table: `[1, rows, D]`.
+        shape: Of the model it belongs to.
+        image_size: Height and width asked for; None = those the table was made for.
+
+    Returns:
+        Whether the patches alone have rows, and not the prefix tokens; and the image size.
+
+    Raises:
+        CheckpointError: The rows do not tell the image size.
+    """
+    rows, prefix, side = table.shape[1], shape.num_prefix_tokens, shape.patch_size
     for count in sorted({prefix, 0}, reverse=True):
         if layout := recognise_sincos(table, count):
             height, width = image_size or (layout.grid[0] * side, layout.grid[1] * side)
             return count < prefix, (height, width)
-    patches_only = math.isqrt(rows) ** 2 == rows
-    square = math.isqrt(max(rows - prefix, 0)) ** 2 == rows - prefix
+    # Learned tables were made for square images, except where the image size asked for fits.
+    square_without, square_with = _is_square(rows), _is_square(rows - prefix)
     if image_size is None:
-        if not (patches_only or square):
+        if not (square_without or square_with):
             raise CheckpointError(
                 f"pos_embed has {rows} rows, which are no square grid; give the image size"
             )
-        edge = side * math.isqrt(rows if patches_only else rows - prefix)
-        return patches_only and prefix > 0, (edge, edge)
+        edge = side * math.isqrt(rows if square_without else rows - prefix)
+        return square_without and prefix > 0, (edge, edge)
     height, width = image_size
-    asked = (height // side) * (width // side)
-    if rows == asked + prefix:
+    patches = (height // side) * (width // side)
+    if rows == patches + prefix:
         return False, (height, width)
-    if rows == asked:
+    if rows == patches:
         # Could also be a square table with prefix rows; patches alone go with layer scale.
-        return layer_scale or not square, (height, width)
-    return patches_only and not square, (height, width)
+        return shape.layer_scale or not square_with, (height, width)
+    return square_without and not square_with, (height, width)
 
 
-def _read_decoder(weights: PublishedWeights) -> DecoderConfig | None:
-    embedding = weights.tensors.get("decoder_embed.weight")
-    if embedding is None:
-        return None
-    width = len(embedding)
-    heads = _check_heads(weights.decoder_num_heads, width, "decoder_num_heads")
-    return DecoderConfig(width, _depth(weights.tensors, "decoder_blocks"), heads)
+def _is_square(count: int) -> bool:
+    return count >= 0 and math.isqrt(count) ** 2 == count
 
 
 def _check_heads(heads: int | None, width: int, name: str) -> int:
@@ -175,10 +151,3 @@ def _check_heads(heads: int | None, width: int, name: str) -> int:
     if heads < 1 or width % heads:
         raise CheckpointError(f"{name}: width {width} cannot be divided into {heads} heads")
     return heads
-
-
-def _depth(tensors: Mapping[str, Tensor], stem: str) -> int:
-    pattern = re.compile(rf"^{stem}\.(\d+)\.")
-    return 1 + max(
-        (int(match[1]) for name in tensors if (match := pattern.match(name))), default=-1
-    )

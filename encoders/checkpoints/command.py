@@ -7,16 +7,18 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from encoders.checkpoints.importing import import_encoder
-from encoders.checkpoints.published import BRANCHES, read_published
+from encoders.checkpoints.importing import ImportOptions, import_encoder
+from encoders.checkpoints.published import read_published
 from encoders.checkpoints.tensors import listed
+from encoders.checkpoints.unwrapping import BRANCHES
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.positions import recognise_sincos
+from encoders.protocol import Encoder, EncoderDescription
 from encoders.storage import find_encoder_folder, save_encoder, weights_hash
 
 DESCRIPTION = """\
@@ -25,37 +27,53 @@ and the hash of that encoder's weights. convert writes the encoder as a folder t
 encoders.create_encoder opens."""
 
 
-def describe(encoder: GlimpseEncoder) -> str:
-    """A few lines on an encoder: sizes, heads, positions, parameters."""
-    config = encoder.config
-    vit: Any = encoder.backbone.vit
-    rows, columns = encoder.grid
-    heads = vit.blocks[0].attn.num_heads
-    decoder = "none"
-    if config.decoder is not None:
-        shape = config.decoder
-        decoder = f"width {shape.width}, {shape.depth} blocks, {shape.num_heads} heads"
-        if config.patch_normalised_pixels:
-            decoder += ", pixels relative to each patch's mean and spread"
-    head = "none"
-    if config.num_classes:
-        names = f"{config.class_names[0]}, ..." if config.class_names else "classes unnamed"
-        head = f"{config.num_classes} outputs ({names})"
-    prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-    sincos = vit.pos_embed is not None and recognise_sincos(vit.pos_embed, prefix)
-    count = sum(parameter.numel() for parameter in encoder.parameters())
+def encoder_summary(encoder: Encoder) -> str:
+    """A few lines on an encoder of any family: sizes, heads, positions, parameters."""
+    config, (rows, columns) = encoder.config, encoder.grid
+    parameters = cast(nn.Module, encoder).parameters()
     lines = {
         "image": f"{config.image_size[0]}x{config.image_size[1]}, patches of {config.patch_size}, "
-        f"grid {rows}x{columns}",
-        "encoder": f"width {encoder.width}, {encoder.depth} blocks, {heads} heads, "
-        f"{vit.num_prefix_tokens} prefix tokens",
-        "decoder": decoder,
-        "class head": head,
-        "positions": "sine-cosine" if sincos else "learned",
-        "parameters": f"{count:,}",
-        "hash": weights_hash(encoder),
+        f"grid {rows}x{columns}"
     }
+    if isinstance(encoder, GlimpseEncoder):
+        lines |= _tore_sizes(encoder)
+    else:
+        lines["family"] = encoder.family
+    lines["class head"] = _class_head(config)
+    if isinstance(encoder, GlimpseEncoder):
+        lines["positions"] = _positions(encoder)
+    lines["parameters"] = f"{sum(parameter.numel() for parameter in parameters):,}"
+    lines["hash"] = weights_hash(encoder)
     return "\n".join(f"  {name:<12}{value}" for name, value in lines.items())
+
+
+def _class_head(config: EncoderDescription) -> str:
+    if not config.num_classes:
+        return "none"
+    names = f"{config.class_names[0]}, ..." if config.class_names else "classes unnamed"
+    return f"{config.num_classes} outputs ({names})"
+
+
+def _tore_sizes(encoder: GlimpseEncoder) -> dict[str, str]:
+    attention: Any = encoder.backbone.blocks[0].attn  # torch types it as a tensor or a module
+    decoder = "none"
+    if encoder.config.decoder is not None:
+        shape = encoder.config.decoder
+        decoder = f"width {shape.width}, {shape.depth} blocks, {shape.num_heads} heads"
+        if encoder.config.patch_normalised_pixels:
+            decoder += ", pixels relative to each patch's mean and spread"
+    return {
+        "encoder": f"width {encoder.width}, {encoder.depth} blocks, {attention.num_heads} heads, "
+        f"{encoder.backbone.num_prefix_tokens} prefix tokens",
+        "decoder": decoder,
+    }
+
+
+def _positions(encoder: GlimpseEncoder) -> str:
+    table = encoder.backbone.vit.pos_embed
+    if table is None or not recognise_sincos(table, encoder.backbone.first_position_row):
+        return "learned"
+    return "sine-cosine"
 
 
 def list_shapes(tensors: Mapping[str, Tensor]) -> str:
@@ -73,7 +91,7 @@ def list_shapes(tensors: Mapping[str, Tensor]) -> str:
     return "\n".join(lines)
 
 
-def inspect(path: Path, options: Mapping[str, Any]) -> bool:
+def inspect(path: Path, options: ImportOptions) -> bool:
     """Prints what a file of weights is.
 
     Args:
@@ -86,7 +104,7 @@ def inspect(path: Path, options: Mapping[str, Any]) -> bool:
     if find_encoder_folder(path):
         print(f"{path}: an encoder of this package")
     else:
-        weights = read_published(path, options["branch"])
+        weights = read_published(path, options.get("branch"))
         print(f"{path}: {weights.kind}\n{list_shapes(weights.tensors)}")
         if weights.dropped:
             print(f"  no part of the encoder, left out: {listed(weights.dropped)}")
@@ -95,11 +113,11 @@ def inspect(path: Path, options: Mapping[str, Any]) -> bool:
     except CheckpointError as error:
         print(f"does not fit: {error}")
         return False
-    print(f"fits:\n{describe(encoder)}")
+    print(f"fits:\n{encoder_summary(encoder)}")
     return True
 
 
-def convert(path: Path, out: Path, options: Mapping[str, Any]) -> None:
+def convert(path: Path, out: Path, options: ImportOptions) -> None:
     """Writes weights of any known format as an encoder folder.
 
     Args:
@@ -114,7 +132,7 @@ def convert(path: Path, out: Path, options: Mapping[str, Any]) -> None:
         raise CheckpointError(f"{out} exists; nothing is overwritten")
     encoder = import_encoder(path, **options)
     save_encoder(encoder, out)
-    print(f"{out}:\n{describe(encoder)}")
+    print(f"{out}:\n{encoder_summary(encoder)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,6 +141,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 1 for weights that do not fit; argparse exits with 2.
     """
+    given = _parser().parse_args(arguments)
+    try:
+        options = _import_options(given)
+        if given.command == "inspect":
+            return 0 if inspect(given.path, options) else 1
+        convert(given.path, given.out, options)
+    except (CheckpointError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _import_options(given: argparse.Namespace) -> ImportOptions:
+    """What the command line says about an import, lists and files read into tuples."""
+    size, names = given.image_size, given.class_names
+    return ImportOptions(
+        image_size=tuple(size) if size else None,
+        num_heads=given.num_heads,
+        decoder_num_heads=given.decoder_num_heads,
+        class_names=tuple(names.read_text("utf-8").splitlines()) if names else None,
+        branch=given.branch,
+        timm_model=given.timm_model,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m encoders.checkpoints",
         description=DESCRIPTION,
@@ -135,20 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "convert":
             command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
         _add_options(command)
-    options = vars(parser.parse_args(arguments))
-    command_name, path, out = options.pop("command"), options.pop("path"), options.pop("out", None)
-    try:
-        if size := options["image_size"]:
-            options["image_size"] = tuple(size)
-        if names := options["class_names"]:
-            options["class_names"] = tuple(names.read_text("utf-8").splitlines())
-        if command_name == "inspect":
-            return 0 if inspect(path, options) else 1
-        convert(path, out, options)
-    except (CheckpointError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return parser
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:

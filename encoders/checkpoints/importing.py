@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from timm.data import ImageNetInfo
 from torch import Tensor
@@ -14,7 +14,6 @@ from torch import Tensor
 from encoders.checkpoints.assembly import assemble
 from encoders.checkpoints.published import interpret, read_published
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.families.tore.build import resize_grid
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.storage import (
     find_encoder_folder,
@@ -33,6 +32,17 @@ __all__ = [  # with those of the package's own format, for callers of `encoders.
     "save_encoder",
     "weights_hash",
 ]
+
+
+class ImportOptions(TypedDict, total=False):
+    """The keyword arguments of `import_encoder`."""
+
+    image_size: tuple[int, int] | None
+    num_heads: int | None
+    decoder_num_heads: int | None
+    class_names: tuple[str, ...] | None
+    branch: str | None
+    timm_model: str | None
 
 
 def import_encoder(
@@ -60,7 +70,7 @@ def import_encoder(
         decoder_num_heads: The same of the decoder.
         class_names: Classes of the head, in order. None = ImageNet's for a head with 1000 outputs,
             else unknown, so that the head counts as untrained.
-        branch: Which of several models in one file, of `encoders.checkpoints.published.BRANCHES`.
+        branch: Which of several models in one file, of `encoders.checkpoints.unwrapping.BRANCHES`.
         timm_model: timm's name of the architecture, for models that their tensors do not describe.
 
     Raises:
@@ -69,17 +79,18 @@ def import_encoder(
     """
     if folder := find_encoder_folder(path):
         encoder = load_encoder(folder)
-        return encoder if image_size is None else resize_grid(encoder, image_size)
+        return encoder if image_size is None else encoder.resized(image_size)
     source = Path(path)
     weights = read_published(source, branch)
-    given: dict[str, Any] = {
-        "num_heads": num_heads,
-        "decoder_num_heads": decoder_num_heads,
-        "image_size": image_size,
-        "timm_model": timm_model,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    weights = dataclasses.replace(weights, **given)
+    weights = dataclasses.replace(
+        weights,
+        num_heads=weights.num_heads if num_heads is None else num_heads,
+        decoder_num_heads=(
+            weights.decoder_num_heads if decoder_num_heads is None else decoder_num_heads
+        ),
+        image_size=weights.image_size if image_size is None else image_size,
+        timm_model=weights.timm_model if timm_model is None else timm_model,
+    )
     try:
         encoder = assemble(weights, name=source.name.split(".")[0])
     except CheckpointError as error:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -14,11 +15,11 @@ import pytest
 from PIL import Image
 from scene_trees import encoded, make_tree, noise, quadrants
 
-import ave_env.scenes.pack
 import ave_env.scenes.packed.hdf5_writer
 from ave_env.scenes import SceneError, open_scenes
 from ave_env.scenes.files.decoding import decode, image_kind
 from ave_env.scenes.pack import Storage, main, pack
+from ave_env.scenes.packed.packing import Preparation
 from ave_env.scenes.packed.spool import Entry, Spool
 
 COMMAND = [sys.executable, "-m", "ave_env.scenes.pack"]
@@ -44,13 +45,13 @@ def contents(path: Path) -> dict:
 def record_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Notes which files are decoded from now on."""
     prepared: list[str] = []
-    prepare = ave_env.scenes.pack._prepare
+    prepare = Preparation.prepare
 
-    def spy(path, *arguments):
+    def spy(self, path):
         prepared.append(path)
-        return prepare(path, *arguments)
+        return prepare(self, path)
 
-    monkeypatch.setattr(ave_env.scenes.pack, "_prepare", spy)
+    monkeypatch.setattr(Preparation, "prepare", spy)
     return prepared
 
 
@@ -227,6 +228,53 @@ def test_a_stopped_run_leaves_no_output_and_goes_on(
     assert contents(out) == contents(tmp_path / "once.h5")
 
 
+def console_script(path: Path, module: str) -> list[str]:
+    """Writes what an installer makes of an entry point, and returns how to run it."""
+    path.write_text(f"import sys\nfrom {module} import main\nsys.exit(main())\n")
+    return [sys.executable, str(path)]
+
+
+@pytest.mark.parametrize("name", ["pack", "check"])
+def test_programs_go_by_the_name_they_were_called_by(tmp_path: Path, name: str) -> None:
+    module = f"ave_env.scenes.{name}"
+    for command, program in (
+        ([sys.executable, "-m", module], f"python -m {module}"),
+        (console_script(tmp_path / f"ave-{name}", module), f"ave-{name}"),
+    ):
+        shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+        assert shown.stdout.startswith(f"usage: {program} [-h]")
+        assert name != "pack" or f"Example: {program} ~/sun360" in shown.stdout
+        refused = subprocess.run([*command, "--workers", "0"], capture_output=True, text=True)
+        assert refused.returncode == 2
+        assert f"{program}: error: argument --workers: 0 is not positive" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["pack", "check"])
+def test_sigterm_ends_a_console_script_as_it_should(tmp_path: Path, name: str) -> None:
+    tree, out = make_tree(tmp_path / "tree", {"train/cat": 40}), tmp_path / "a.h5"
+    last = tree / "train" / "cat" / "9999.jpg"
+    os.mkfifo(last)
+    command = console_script(tmp_path / f"ave-{name}", f"ave_env.scenes.{name}")
+    arguments = [str(tree), *([str(out)] if name == "pack" else []), "--workers", "1"]
+    process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
+    pipe = wait_for_reader(last)
+    process.send_signal(signal.SIGTERM)
+    os.close(pipe)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, error
+    assert "Traceback" not in error
+    assert not out.exists()
+    assert Path(f"{out}.partial").exists() == (name == "pack")
+
+
+def test_sigterm_is_handled_only_while_a_command_runs(tree: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert main([str(tree), str(tmp_path / "a.h5")]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    with ThreadPoolExecutor(1) as executor:  # where Python does not let handlers be set
+        assert executor.submit(main, [str(tree), str(tmp_path / "b.h5")]).result() == 0
+
+
 @pytest.mark.parametrize(
     ("limit", "options"), [(6, []), (6, ["--image-size", "20", "20"]), (60, [])]
 )
@@ -261,14 +309,14 @@ def test_too_little_space_is_noticed_before_writing(
 def test_what_was_written_is_compared(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = ave_env.scenes.packed.hdf5_writer.write
+    write = ave_env.scenes.packed.hdf5_writer.write_packed
 
     def write_and_damage(path, header, columns) -> None:
         write(path, header, columns)
         with h5py.File(path, "r+") as file:
             file["train"]["images"][3] = file["train"]["images"][2]
 
-    monkeypatch.setattr(ave_env.scenes.packed.hdf5_writer, "write", write_and_damage)
+    monkeypatch.setattr(ave_env.scenes.packed.hdf5_writer, "write_packed", write_and_damage)
     with pytest.raises(SceneError, match="images of 'train' differ from those written"):
         pack(tree, tmp_path / "a.h5", progress=False)
     assert sorted(os.listdir(tmp_path)) == ["a.h5.partial", "tree"]

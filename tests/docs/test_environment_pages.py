@@ -62,4 +62,4 @@ def test_a_page_has_the_headings_of_cartpole_and_its_own_defaults(env_id):
     assert defaults["scenes"] == f'"{settings.scenes}"'
     assert defaults["image_size"] == str(settings.image_size)
     assert defaults["num_glimpses"] == str(settings.num_glimpses)
-    assert f"`Discrete({settings.sensor.num_actions})`" in page
+    assert f"`Discrete({settings.make_sensor().num_actions})`" in page

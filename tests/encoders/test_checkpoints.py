@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -14,6 +15,7 @@ from encoders import GlimpseEncoder, create_encoder
 from encoders.checkpoints.command import main
 from encoders.checkpoints.importing import import_encoder
 from encoders.checkpoints.weight_files import CheckpointError
+from encoders.registry import FAMILIES
 from encoders.storage import load_encoder, save_encoder, weights_hash
 
 
@@ -170,6 +172,44 @@ def test_convert_writes_a_folder_that_opens(mae_file, tmp_path, capsys):
     assert "an encoder of this package" in capsys.readouterr().out
     assert main(["convert", str(mae_file), str(out), *HEADS]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True)
+class ColourConfig:
+    """What the encoder below says of itself."""
+
+    name: str = "colours"
+    image_size: tuple[int, int] = (32, 64)
+    patch_size: int = 8
+    num_classes: int = 5
+    class_names: tuple[str, ...] | None = None
+
+    def to_dict(self):
+        return {"num_classes": self.num_classes}
+
+
+class Colours(torch.nn.Module):
+    """An encoder of another family, as far as files are concerned."""
+
+    family = "test-colours"
+    grid = (4, 8)
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.head = torch.nn.Linear(3, config.num_classes)
+
+
+def test_inspect_and_convert_know_encoders_of_other_families(tmp_path, capsys):
+    FAMILIES.register(lambda values: Colours(ColourConfig(**values)), name=Colours.family)
+    encoder = Colours(ColourConfig(num_classes=7))
+    folder = save_encoder(encoder, tmp_path / "colours")
+    assert main(["inspect", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    for words in ("test-colours", "32x64, patches of 8", "7 outputs", "28", weights_hash(encoder)):
+        assert words in printed
+    assert main(["convert", str(folder), str(tmp_path / "copy")]) == 0
+    assert weights_hash(load_encoder(tmp_path / "copy")) == weights_hash(encoder)
 
 
 def test_a_head_gets_the_names_of_its_classes(tmp_path):

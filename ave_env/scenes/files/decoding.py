@@ -52,7 +52,7 @@ def decode(data: bytes, path: str, target: tuple[int, int] | None = None) -> np.
             may then be decoded at a fraction of its size, at least twice the target.
 
     Returns:
-        RGB image, uint8 ``[h, w, 3]``, upright, on a white background where it is transparent.
+        RGB image, uint8 `[h, w, 3]`, upright, on a white background where it is transparent.
 
     Raises:
         SceneError: The data are empty, truncated, damaged, or of an unknown format.
@@ -81,13 +81,13 @@ def fit(image: np.ndarray, image_size: tuple[int, int], how: Fit) -> np.ndarray:
     """Brings an image to one size, averaging areas where it shrinks.
 
     Args:
-        image: uint8 ``[h, w, 3]``.
+        image: uint8 `[h, w, 3]`.
         image_size: Height and width wanted.
         how: "stretch" resizes each side by itself, as suits panoramas; "crop" resizes the shorter
             side and cuts the middle out of the longer one, as suits photos.
 
     Returns:
-        uint8 ``[H, W, 3]``, C-contiguous.
+        uint8 `[H, W, 3]`, C-contiguous.
     """
     height, width = image_size
     if how == "crop":

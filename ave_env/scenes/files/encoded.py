@@ -40,10 +40,10 @@ class EncodedScenes(Scenes):
         Panoramas are resized to it; of other images the middle is cut out.
 
         Args:
-            index: Number of the scene, ``0 <= index < len(self)``.
+            index: Number of the scene, `0 <= index < len(self)`.
 
         Returns:
-            RGB image, uint8 ``[H, W, 3]``, C-contiguous.
+            RGB image, uint8 `[H, W, 3]`, C-contiguous.
 
         Raises:
             IndexError: If `index` is out of range.

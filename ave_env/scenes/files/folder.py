@@ -1,11 +1,11 @@
 """Scenes in folders, in the layouts that data sets have on disk.
 
-* `sun360`: ``{indoor,outdoor}/<class>/pano_*.jpg``. The class is the first two parts of the path.
+* `sun360`: `{indoor,outdoor}/<class>/pano_*.jpg`. The class is the first two parts of the path.
   A list file (one path per line) names the panoramas; its first tenth is `val`, the rest `train`,
   and `test` is `val`, as in the published results. Without one, each class is divided by a hash of
   the file names into 80 % `train`, 10 % `val` and 10 % `test`.
-* `imagenet`: ``{train,val}/<wnid>/*.JPEG``; `test` is `val`.
-* `imagefolder`: ``{train,val,test}/<class>/<image>``.
+* `imagenet`: `{train,val}/<wnid>/*.JPEG`; `test` is `val`.
+* `imagefolder`: `{train,val,test}/<class>/<image>`.
 
 `ave_env.scenes.files.splits` says what stands for a split that is missing. Listings are sorted;
 hidden files and files that are no images are passed over. Class folders are not searched any
@@ -19,22 +19,15 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.decoding import IMAGE_SUFFIXES
 from ave_env.scenes.files.encoded import EncodedScenes
+from ave_env.scenes.files.layouts import LAYOUTS, Source
 from ave_env.scenes.files.splits import SPLITS, SplitChoice, assign_parts, choose_split
 
-Source = Literal["sun360", "imagenet", "imagefolder"]
-
-LAYOUTS = {
-    "sun360": "{indoor,outdoor}/<class>/pano_*.jpg",
-    "imagenet": "{train,val}/<wnid>/*.JPEG",
-    "imagefolder": "{train,val,test}/<class>/<image>",
-}
 SUN360_PLACES = ("indoor", "outdoor")
 SUN360_LIST_FILES = (  # looked for in the folder when no list file is given
     "sun360-dataset26-random.txt",
@@ -50,7 +43,7 @@ class Listing:
     Attributes:
         folder: What the names are relative to.
         names: Path of every image, with forward slashes.
-        labels: Class of every image, int64 ``[N]``.
+        labels: Class of every image, int64 `[N]`.
         class_names: Names of all classes of the data set, also of those without images here.
         ignored: Paths in class folders that are not images.
     """
@@ -60,6 +53,11 @@ class Listing:
     labels: np.ndarray
     class_names: tuple[str, ...]
     ignored: list[str] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """Where the images are."""
+        return [os.path.join(self.folder, name) for name in self.names]
 
 
 def recognise_source(root: str | os.PathLike[str]) -> Source:
@@ -75,7 +73,7 @@ def recognise_source(root: str | os.PathLike[str]) -> Source:
     splits = [split for split in SPLITS if split in folders]
     if not splits:
         layouts = " or ".join(LAYOUTS.values())
-        raise SceneError(root, f"expected {layouts}, found {_describe(root)}")
+        raise SceneError(root, f"expected {layouts}, found {_show_contents(root)}")
     classes = _list_folders(os.path.join(root, splits[0]))
     return "imagenet" if classes and all(map(_WNID.fullmatch, classes)) else "imagefolder"
 
@@ -126,7 +124,7 @@ class SceneFolder:
         for split, path in paths.items():
             if not self._classes[split]:
                 expected = f"a folder per class ({LAYOUTS[source]})"
-                raise SceneError(path, f"expected {expected}, found {_describe(path)}")
+                raise SceneError(path, f"expected {expected}, found {_show_contents(path)}")
         if source == "imagenet":
             others = [name for name in self.class_names if not _WNID.fullmatch(name)]
             if others:
@@ -218,7 +216,7 @@ class SceneFolder:
         )
 
     def _wrong_layout(self) -> SceneError:
-        message = f"expected {LAYOUTS[self.source]}, found {_describe(self.root)}"
+        message = f"expected {LAYOUTS[self.source]}, found {_show_contents(self.root)}"
         if os.path.basename(self.root) in (*SPLITS, *SUN360_PLACES):
             message += f"; did you mean its parent, {os.path.dirname(self.root)}?"
         return SceneError(self.root, message)
@@ -331,7 +329,7 @@ def _by_class(directories: Iterable[str]) -> dict[str, list[str]]:
     return classes
 
 
-def _describe(path: str) -> str:
+def _show_contents(path: str) -> str:
     return enumerate_some([e.name for e in _scan(path)])
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _CHUNK = 32  # handing over one small image costs as much as decoding it
+
+
+class ProgressBar(Protocol):
+    """What is used of tqdm's bars, which come without types."""
+
+    def update(self, n: int = 1) -> object:
+        """Counts images that are done."""
+
+    def __enter__(self) -> ProgressBar: ...
+
+    def __exit__(self, *exception: object) -> None: ...
 
 
 def map_in_threads(
@@ -43,16 +53,8 @@ def map_in_threads(
         executor.shutdown(cancel_futures=True)
 
 
-def progress_bar(what: str, total: int, show: bool) -> Any:
+def progress_bar(what: str, total: int, show: bool) -> ProgressBar:
     """Returns a progress bar over images, on the standard error stream."""
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, unit=" images", disable=not show, smoothing=0.1)
-
-
-def positive(text: str) -> int:
-    """Reads a positive number from a command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value

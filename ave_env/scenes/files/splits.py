@@ -38,7 +38,7 @@ class SplitChoice:
     part: Literal["all", "held out", "kept"]
 
     def rows(self, names: Sequence[str], labels: np.ndarray) -> np.ndarray:
-        """Returns which rows of the stored split belong to this choice, int64 ``[N]``."""
+        """Returns which rows of the stored split belong to this choice, int64 `[N]`."""
         if self.part == "all":
             return np.arange(len(labels))
         held_out = assign_parts(names, labels, held_out_parts=1) == 1
@@ -78,11 +78,11 @@ def assign_parts(names: Sequence[str], labels: np.ndarray, held_out_parts: int) 
 
     Args:
         names: Paths relative to the data, with forward slashes.
-        labels: Class of every file, int64 ``[N]``.
+        labels: Class of every file, int64 `[N]`.
         held_out_parts: Number of held-out parts.
 
     Returns:
-        Part of every file, int64 ``[N]``: 0 = kept, 1 .. `held_out_parts` = held out.
+        Part of every file, int64 `[N]`: 0 = kept, 1 .. `held_out_parts` = held out.
     """
     keys = np.array([_hash(name) for name in names], dtype=np.uint64)
     parts = np.zeros(len(labels), dtype=np.int64)

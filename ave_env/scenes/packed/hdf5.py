@@ -2,25 +2,24 @@
 
 Schema, version 1. Attributes of the file (strings of fixed or variable length, in UTF-8):
 
-========================  ==========================================================================
-``format_version``        integer, 1
-``layout``                string, "images"; other layouts may come, and are refused until then
-``source``                string: "sun360", "imagenet" or "imagefolder"
-``class_names``           strings ``[C]``
-``image_size``            int64 ``[2]``, height and width in pixels; 0, 0 when they differ
-``seamless``              boolean, whether the images are 360-degree panoramas
-========================  ==========================================================================
+| attribute | content |
+| --- | --- |
+| `format_version` | integer, 1 |
+| `layout` | string, "images"; other layouts may come, and are refused until then |
+| `source` | string: "sun360", "imagenet" or "imagefolder" |
+| `class_names` | strings `[C]` |
+| `image_size` | int64 `[2]`, height and width in pixels; 0, 0 when they differ |
+| `seamless` | boolean, whether the images are 360-degree panoramas |
 
-One group for each split the data were published with (``train``, ``val``, ``test``):
+One group for each split the data were published with (`train`, `val`, `test`):
 
-========================  ==========================================================================
-``images``                variable-length uint8 ``[N]``, JPEG or PNG files as they are
-``labels``                int64 ``[N]``, indices of ``class_names``
-``names``                 strings ``[N]``, where each image came from (optional)
-``crc32``                 uint32 ``[N]``, checksums of the images (optional)
-``extents``               int64 ``[N, 2]``, where in this file the bytes of each image begin (-1:
-                          unknown), and how many they are (optional)
-========================  ==========================================================================
+| dataset | content |
+| --- | --- |
+| `images` | variable-length uint8 `[N]`, JPEG or PNG files as they are |
+| `labels` | int64 `[N]`, indices of `class_names` |
+| `names` | strings `[N]`, where each image came from (optional) |
+| `crc32` | uint32 `[N]`, checksums of the images (optional) |
+| `extents` | int64 `[N, 2]`, offset (-1: unknown) and length of each image here (optional) |
 
 `ave_env.scenes.pack` writes such files, and `ave_env.scenes.files.splits` says what stands for a
 split that is missing.
@@ -78,9 +77,9 @@ class Columns:
     """What a split says of its images, besides their names.
 
     Attributes:
-        labels: int64 ``[N]``.
-        checksums: uint32 ``[N]``, or None.
-        extents: int64 ``[N, 2]``, or None.
+        labels: int64 `[N]`.
+        checksums: uint32 `[N]`, or None.
+        extents: int64 `[N, 2]`, or None.
     """
 
     labels: np.ndarray

@@ -34,8 +34,8 @@ class Contents:
 
     Attributes:
         names: Where each came from.
-        labels: Class of each, int64 ``[N]``.
-        checksums: CRC-32 of each, uint32 ``[N]``.
+        labels: Class of each, int64 `[N]`.
+        checksums: CRC-32 of each, uint32 `[N]`.
         images: The encoded images, in order.
     """
 
@@ -77,7 +77,7 @@ class _Disk(io.FileIO):
             raise self._failure
 
 
-def write(path: str, header: Header, splits: dict[str, Contents]) -> None:
+def write_packed(path: str, header: Header, splits: dict[str, Contents]) -> None:
     """Writes a file of packed scenes and sees that it reaches the disk.
 
     Raises:
@@ -125,7 +125,7 @@ def _write_split(group: Any, contents: Contents, disk: _Disk) -> None:
     group["extents"] = np.array(extents, np.int64)
 
 
-def verify(path: str, header: Header, splits: dict[str, Contents]) -> None:
+def verify_packed(path: str, header: Header, splits: dict[str, Contents]) -> None:
     """Compares a file with what should have been written to it.
 
     Args:

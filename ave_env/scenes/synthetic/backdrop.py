@@ -3,7 +3,7 @@
 Everything here is a table over relative azimuth, computed once per image size. Tables are stored
 twice side by side, so that turning the world by any number of columns is a slice, not a copy.
 World coordinates: the eye is one unit above a flat ground; clouds drift on a flat layer overhead.
-Across the road is ``u``, along the road is ``v``.
+Across the road is `u`, along the road is `v`.
 """
 
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ _HILL_HEIGHTS = (0.085, 0.045)  # far and near, as parts of the image's height
 
 @dataclass(frozen=True)
 class Backdrop:
-    """Tables for one image size ``(H, W)``; the horizon lies below the first ``S = H // 2`` rows.
+    """Tables for one image size `(H, W)`; the horizon lies below the first `S = H // 2` rows.
 
     Attributes:
-        sky: Clear sky with the sun at column 0, float32 ``[palettes, S, 2W, 3]``.
-        cloud_colour: Colour of clouds with the sun at column 0, ``[palettes, 1, 2W, 3]``.
-        clouds: Opacity of the clouds with the road at column 0, ``[variants, S, 2W, 1]``.
-        ground: Ground in flat light with the road at column 0, ``[palettes, H - S, 2W, 3]``.
-        light: Factor on the ground with the sun at column 0, ``[palettes, 1, 2W, 3]``.
-        hills: Heights of hills in rows, far and near, ``[variants, 2, 2W]``.
-        hill_colour: Colours of hills with the sun at column 0, ``[palettes, 2, 1, 2W, 3]``.
-        texture: Factor on the ground, turned at random, ``[variants, H - S, 2W, 1]``.
-        grain: Film grain, added last, ``[H, 2W, 1]``.
+        sky: Clear sky with the sun at column 0, float32 `[palettes, S, 2W, 3]`.
+        cloud_colour: Colour of clouds with the sun at column 0, `[palettes, 1, 2W, 3]`.
+        clouds: Opacity of the clouds with the road at column 0, `[variants, S, 2W, 1]`.
+        ground: Ground in flat light with the road at column 0, `[palettes, H - S, 2W, 3]`.
+        light: Factor on the ground with the sun at column 0, `[palettes, 1, 2W, 3]`.
+        hills: Heights of hills in rows, far and near, `[variants, 2, 2W]`.
+        hill_colour: Colours of hills with the sun at column 0, `[palettes, 2, 1, 2W, 3]`.
+        texture: Factor on the ground, turned at random, `[variants, H - S, 2W, 1]`.
+        grain: Film grain, added last, `[H, 2W, 1]`.
     """
 
     sky: np.ndarray
@@ -70,7 +70,7 @@ def value_noise(x: np.ndarray, y: np.ndarray, key: int) -> np.ndarray:
 
 
 def fractal_noise(x: np.ndarray, y: np.ndarray, key: int, octaves: int = 3) -> np.ndarray:
-    """Sum of octaves of :func:`value_noise`, in [0, 1)."""
+    """Sum of octaves of `value_noise`, in [0, 1)."""
     weights = 0.5 ** np.arange(octaves)
     layers = (w * value_noise(x / w, y / w, key + k) for k, w in enumerate(weights))
     return sum(layers) / weights.sum()
@@ -90,7 +90,7 @@ def _blend(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndar
 
 
 def _angles(rows: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Elevation ``[len(rows), 1]`` and relative azimuth ``[1, width]`` of pixel centres."""
+    """Elevation `[len(rows), 1]` and relative azimuth `[1, width]` of pixel centres."""
     elevation = (0.5 - (rows + 0.5) / height) * np.pi
     azimuth = np.arange(width) / width * 2 * np.pi
     return elevation[:, None], azimuth[None]
@@ -135,7 +135,7 @@ def _clouds(elevation: np.ndarray, azimuth: np.ndarray, variant: int) -> np.ndar
 
 
 def _materials(height: int, width: int, sky_rows: int) -> dict[str, np.ndarray]:
-    """Shares of what the ground is made of, and its brightness, ``[H - S, W]`` each."""
+    """Shares of what the ground is made of, and its brightness, `[H - S, W]` each."""
     fine = 4 if height * width <= 2**16 else 2 if height * width <= 2**20 else 1
     rows = sky_rows + (np.arange((height - sky_rows) * fine) + 0.5) / fine - 0.5
     elevation, _ = _angles(rows, width, height)
@@ -207,7 +207,7 @@ def _ground(
 
 
 def _hills(width: int, variant: int) -> np.ndarray:
-    """Profiles of far and near hills in [0, 1], ``[2, width]``: noise on a circle, seamless."""
+    """Profiles of far and near hills in [0, 1], `[2, width]`: noise on a circle, seamless."""
     azimuth = np.arange(width) / width * 2 * np.pi
     x, y = np.cos(azimuth), np.sin(azimuth)
     far = fractal_noise(x * 3.2 + 50, y * 3.2 + 50, key=400 + 16 * variant, octaves=4)
@@ -219,7 +219,7 @@ def _hills(width: int, variant: int) -> np.ndarray:
 
 
 def build_backdrop(image_size: tuple[int, int]) -> Backdrop:
-    """Compute all tables for one image size.
+    """Computes all tables for one image size.
 
     Args:
         image_size: Height and width in pixels.

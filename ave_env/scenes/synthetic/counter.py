@@ -12,7 +12,7 @@ _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
 
 def mix(counters: np.ndarray) -> np.ndarray:
-    """Scramble integers with the finaliser of SplitMix64 (Steele et al., 2014), a bijection.
+    """Scrambles integers with the finaliser of SplitMix64 (Steele et al., 2014), a bijection.
 
     Args:
         counters: Integers of any shape; taken modulo 2**64.
@@ -27,7 +27,7 @@ def mix(counters: np.ndarray) -> np.ndarray:
 
 
 def uniform(counters: np.ndarray, key: int = 0) -> np.ndarray:
-    """Hash integers to numbers spread evenly over [0, 1).
+    """Hashes integers to numbers spread evenly over [0, 1).
 
     Args:
         counters: Integers of any shape.

@@ -46,7 +46,7 @@ class Sketch:
         self._alpha = np.zeros(self.x.shape, np.float32)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float | None = None) -> np.ndarray:
-        """Mask of an ellipse (a disc when ``ry`` is left out)."""
+        """Mask of an ellipse (a disc when `ry` is left out)."""
         return ((self.x - x) / rx) ** 2 + ((self.y - y) / (ry or rx)) ** 2 <= 1
 
     def box(self, left: float, top: float, right: float, bottom: float) -> np.ndarray:
@@ -71,16 +71,16 @@ class Sketch:
         return distance <= width / 2
 
     def paint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
-        """Lay a colour over a mask."""
+        """Lays a colour over a mask."""
         self._rgb[mask] += opacity * (np.asarray(colour, np.float32) - self._rgb[mask])
         self._alpha[mask] += opacity * (1 - self._alpha[mask])
 
     def shade(self, mask: np.ndarray, factor: float) -> None:
-        """Darken or brighten what has been painted under a mask."""
+        """Darkens or brightens what has been painted under a mask."""
         self._rgb[mask] = np.clip(self._rgb[mask] * factor, 0, 255)
 
     def outline(self, width: int = 2) -> None:
-        """Draw a dark contour, ``width`` supersampled pixels wide, around what is opaque."""
+        """Draws a dark contour, `width` supersampled pixels wide, around what is opaque."""
         solid = np.pad(self._alpha > 0.9, width)
         grown = np.zeros_like(self._alpha, bool)
         height, breadth = grown.shape
@@ -90,7 +90,7 @@ class Sketch:
         self.paint(grown & (self._alpha <= 0.9), _OUTLINE, 0.75)
 
     def finish(self) -> np.ndarray:
-        """Return the drawing: float32 ``[height, width, 4]``, RGB times alpha, then alpha."""
+        """Returns the drawing: float32 `[height, width, 4]`, RGB times alpha, then alpha."""
         height, width = self._size
         layers = np.concatenate([self._rgb, self._alpha[..., None]], axis=-1)
         blocks = layers.reshape(height, _SUPERSAMPLE, width, _SUPERSAMPLE, 4)
@@ -351,10 +351,10 @@ GROUND_BYSTANDERS: tuple[tuple[Drawing, float], ...] = (
 BYSTANDERS = (SKY_BYSTANDERS, HORIZON_BYSTANDERS, GROUND_BYSTANDERS)
 
 
-def draw(
+def draw_figure(
     drawing: Drawing, half_height: float, half_width: float, tint: Sequence[float]
 ) -> np.ndarray:
-    """Draw one figure.
+    """Draws one figure.
 
     Args:
         drawing: One of the functions of this module.
@@ -363,7 +363,7 @@ def draw(
         tint: Factors on red, green and blue.
 
     Returns:
-        float32 ``[h, w, 4]``: RGB (0 to 255) times alpha, then alpha (0 to 1).
+        float32 `[h, w, 4]`: RGB (0 to 255) times alpha, then alpha (0 to 1).
     """
     sketch = Sketch(max(1, round(2 * half_height)), max(1, round(2 * half_width)))
     drawing(sketch)

@@ -22,7 +22,7 @@ from ave_env.scenes.synthetic.backdrop import (
     build_backdrop,
 )
 from ave_env.scenes.synthetic.counter import uniform
-from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw
+from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw_figure
 from ave_env.scenes.synthetic.palettes import PALETTES
 
 SPLIT_SIZES = {"train": 100_000, "val": 2_000, "test": 2_000}
@@ -56,7 +56,7 @@ class SceneFactors:
     Attributes:
         label: Category, index into the class names.
         landmarks: Names of the landmarks in the sky, at the horizon and on the ground.
-        centers: Their centres (y, x) in pixels, int64 ``[3, 2]``, in the same order.
+        centers: Their centres (y, x) in pixels, int64 `[3, 2]`, in the same order.
         sun_azimuth: Azimuth of the sun in degrees; 0 is the left edge, growing to the right.
         road_azimuth: Direction of the road in degrees.
         palette: Name of the palette.
@@ -72,7 +72,7 @@ class SceneFactors:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Drawings at one image size, indexed ``[palette][band][kind][variant]``."""
+    """Drawings at one image size, indexed `[palette][band][kind][variant]`."""
 
     landmarks: list[list[list[list[np.ndarray]]]]
     bystanders: list[list[list[list[np.ndarray]]]]
@@ -87,7 +87,7 @@ def _tables(image_size: tuple[int, int]) -> tuple[Backdrop, _Figures]:
     def variants(
         drawing: Drawing, half_sizes: Sequence[float], tint: Sequence[float]
     ) -> list[np.ndarray]:
-        figures = [draw(drawing, half * tall, half * wide, tint) for half in half_sizes]
+        figures = [draw_figure(drawing, half * tall, half * wide, tint) for half in half_sizes]
         return [*figures, *(np.ascontiguousarray(figure[:, ::-1]) for figure in figures)]
 
     landmarks = [
@@ -105,7 +105,7 @@ def _tables(image_size: tuple[int, int]) -> tuple[Backdrop, _Figures]:
 
 
 def _place(image: np.ndarray, figure: np.ndarray, row: int, column: int) -> None:
-    """Lay a figure over an image, centred on a pixel; columns wrap, rows are cut."""
+    """Lays a figure over an image, centred on a pixel; columns wrap, rows are cut."""
     height, width = image.shape[:2]
     top, left = row - figure.shape[0] // 2, (column - figure.shape[1] // 2) % width
     figure = figure[max(0, -top) : max(0, height - top)]
@@ -153,7 +153,7 @@ class SyntheticScenes(Scenes):
         self.labels = (draws * len(CLASS_NAMES)).astype(np.int64)
 
     def _draws(self, index: int) -> np.ndarray:
-        """The scene's random numbers in [0, 1), float64 ``[_DRAWS_PER_SCENE]``."""
+        """The scene's random numbers in [0, 1), float64 `[_DRAWS_PER_SCENE]`."""
         if not 0 <= index < len(self):
             raise IndexError(f"scene {index} is out of range: {self.split} has {len(self)} scenes")
         first = (self._first_counter + int(index)) * _DRAWS_PER_SCENE
@@ -165,7 +165,7 @@ class SyntheticScenes(Scenes):
         return int(draws[_SUN] * width), int(draws[_ROAD] * width)
 
     def _centers(self, draws: np.ndarray) -> np.ndarray:
-        """Centres (y, x) of the three landmarks in pixels, int64 ``[3, 2]``."""
+        """Centres (y, x) of the three landmarks in pixels, int64 `[3, 2]`."""
         height, width = self.image_size
         sun, road = self._columns(draws)
         jitter = (2 * draws[_JITTERS : _JITTERS + 6].reshape(3, 2) - 1) * _JITTER
@@ -175,13 +175,13 @@ class SyntheticScenes(Scenes):
         return np.stack([np.rint(rows), np.rint(columns) % width], axis=1).astype(np.int64)
 
     def factors(self, index: int) -> SceneFactors:
-        """Return what a scene was made from, for analysis; agents must not see it.
+        """Returns what a scene was made from, for analysis; agents must not see it.
 
         Args:
             index: Number of the scene.
 
         Raises:
-            IndexError: If ``index`` is out of range.
+            IndexError: If `index` is out of range.
         """
         draws = self._draws(index)
         label = int(self.labels[index])
@@ -191,16 +191,16 @@ class SyntheticScenes(Scenes):
         return SceneFactors(label, (sky, horizon, ground), self._centers(draws), sun, road, palette)
 
     def load(self, index: int) -> np.ndarray:
-        """Draw one panorama.
+        """Draws one panorama.
 
         Args:
             index: Number of the scene.
 
         Returns:
-            RGB image, uint8 ``[H, W, 3]``.
+            RGB image, uint8 `[H, W, 3]`.
 
         Raises:
-            IndexError: If ``index`` is out of range.
+            IndexError: If `index` is out of range.
         """
         draws = self._draws(index)
         tables, figures = _tables(self.image_size)
@@ -274,7 +274,7 @@ class SyntheticScenes(Scenes):
 
 
 def _turned(table: np.ndarray, turn: float, axis: int) -> np.ndarray:
-    """View of a doubled table that starts ``turn`` of a revolution to the right."""
+    """View of a doubled table that starts `turn` of a revolution to the right."""
     width = table.shape[axis] // 2
     start = round(turn * width) % width
     return table[(slice(None),) * axis + (slice(start, start + width),)]
