@@ -15,6 +15,7 @@ import dataclasses
 import io
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,13 @@ class Options:
 def main() -> None:
     """Reads the folders and writes the table."""
     options = tyro.cli(Options)
-    from agents.commands.run_folder import write_text
+    from encoders.support.files import write_text
 
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for run in options.runs:
         writer.writerows(rows_of(run))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out, text.getvalue())
     print(f"{options.out}: {text.getvalue().count(chr(10)) - 1} rows")
 
@@ -72,7 +72,7 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
         "evaluated_by": shorten(record["command"]),
         "commit": (record["git_commit"] or "")[:12],
         "machine": f"{record['machine']['processor']}, {record['machine']['cpus']} CPUs",
-        "date": record["date"][:10],
+        "date": date_of(run, record),
     }
     rows = []
     with (run / "per_step.csv").open(newline="") as table:
@@ -84,6 +84,14 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
                     source = run
                 rows.append({**common, **kept, "trained_by": training_command(source)})
     return rows
+
+
+def date_of(run: Path, record: Mapping[str, Any]) -> str:
+    """The day on which a run began."""
+    times = run / "times.json"
+    if not times.is_file():  # of a release that noted the date in the record
+        return record.get("date", "")[:10]
+    return json.loads(times.read_text())[0]["started"][:10]
 
 
 def training_command(source: Path) -> str:

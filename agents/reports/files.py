@@ -2,7 +2,7 @@
 
 | file | what |
 | --- | --- |
-| `run.json` | command, versions, commit, machine, date |
+| `run.json` | command, versions, commit, machine |
 | `summary.json` | settings, library versions, encoder, and what came out |
 | `per_step.csv` | metrics over scenes after t = 0..T glimpses, a block per agent and seed |
 | `per_scene.csv.gz` | every glimpse of every scene |
@@ -12,7 +12,7 @@
 | `episodes/*.mp4` | the same, where the optional dependency `imageio-ffmpeg` is installed |
 | `report.html` | all of it to click through, in one file that needs no network |
 
-All but `run.json` are the same bytes when the same thing is run again on the same machine.
+All are the same bytes when the same command is run again on the same machine.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.commands.run_folder import RUN_FILE, describe_run
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.statistics import bootstrap_intervals
 from agents.evaluation.walk import OWN_COLUMNS, Evaluation
+from agents.reports.provenance import RUN_FILE, describe_run
 from agents.reports.summary import summarise
 from agents.reports.videos import save_mp4, videos_available
 from ave_env.rendering import draw, save_gif
@@ -60,7 +60,7 @@ PER_STEP_COLUMNS = (
     "gflops_without_recycling_total",
 )
 
-_VOLATILE = ("command", "date", "git_commit", "machine")
+_VOLATILE = ("command", "git_commit", "machine")
 
 
 def write_results(comparison: Comparison, folder: Path) -> None:

@@ -13,7 +13,6 @@ from rich.console import Console
 from tiny import CLASS_NAMES, SETTINGS, MemoryScenes, raises_naming, tiny_encoder
 
 from agents import make_agent, required_observables
-from agents.commands import run_folder
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.exploring import explore as explore_scenes
@@ -333,9 +332,8 @@ def test_the_same_run_writes_the_same_bytes(tmp_path):
     files = {"summary.json", "curves.png", "per_scene.csv.gz", "report.html", "gaze/random.png"}
     assert files | {"episodes/random-scene-0.mp4"} <= {str(name) for name in names}
     for name in names:
-        if str(name) != run_folder.RUN_FILE:
-            same = (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-            assert same, name
+        same = (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+        assert same, name
 
 
 def test_an_untrained_head_has_no_accuracy_anywhere(tmp_path):
