@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+
+from encoders.support.files import replacing
 
 
 def save_gif(
@@ -44,10 +45,7 @@ def save_gif(
     durations = [round(1000 / frames_per_second)] * len(pictures)  # milliseconds
     durations[-1] = max(durations[-1], round(1000 * hold))
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         pictures[0].save(
             partial,
             format="GIF",
@@ -57,6 +55,3 @@ def save_gif(
             loop=0,
             optimize=False,
         )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+FLOPS_CONVENTION = "one multiply-accumulate counts as one"  # everywhere in this project
+
 PARTS = ("extractor", "aggregator", "decoder", "head")
 
 

@@ -5,7 +5,7 @@ Counted are patch embedding, linear layers and both attention products; softmax,
 activations are not. `torch.utils.flop_counter.FlopCounterMode` counts the same operations twice as
 high and agrees exactly otherwise.
 
-`python -m encoders.flops` prints and draws what an episode costs (`encoders.flops.report`).
+`python -m encoders.flops` prints and draws what an episode costs (`encoders.flops.episode`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from PIL import Image
 
 import encoders
 from encoders.flops import report as flops_report
-from encoders.flops.report import REGIMES, episode_costs
+from encoders.flops.episode import REGIMES, episode_costs
 from encoders.storage import save_encoder
 
 ROOT = Path(encoders.__file__).parent.parent
