@@ -4,7 +4,7 @@
     nox -s minimal -- tests        # Python 3.11 with Gymnasium 1.2.2, all tests
     nox -s minimal --no-venv       # in the environment that is active: what `.ci/run` does
 
-Interpreters that are not on the path are passed over; `nox --error-on-missing-interpreters` insists.
+Versions of Python that are not on the path are passed over.
 """
 
 import nox
