@@ -44,6 +44,11 @@ class ActionCheck:
         else:
             self._low, self._high = np.zeros(self.shape), np.ones(self.shape)
 
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest member, inclusive; infinite where there is none."""
+        return np.asarray(self._low), np.asarray(self._high)
+
     def batch(self, actions: Any, num_rows: int) -> np.ndarray:
         """One action per row as an array `[N, ...]` of the space's dtype.
 

@@ -342,7 +342,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             episodes.scene_ids[row] = scene
             episodes.labels[row] = self.scenes.labels[scene]
             for name, values in episodes.targets.items():
-                values[row] = self.scenes.target(name, scene)
+                values[row] = self.task.target(name, self.scenes, scene)
         episodes.clear(rows)
         self._started |= options.mask
         if self.observer is not None:
@@ -355,6 +355,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
 
     def _look(self, actions: np.ndarray, rows: Rows) -> None:
         """Takes a glimpse in some rows and brings belief, costs and rewards up to date."""
+        if not len(actions):  # all rows have just begun, and a sensor need not look at nothing
+            return
         episodes, numbers = self._episodes, np.arange(self.num_envs)[rows]
         glimpse = self.sensor.look(episodes.images[rows], actions, self._generators.of(numbers))
         new = episodes.add(glimpse, rows)

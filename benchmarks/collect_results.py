@@ -15,6 +15,7 @@ import dataclasses
 import io
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import tyro
@@ -66,11 +67,11 @@ def rows_of(run: Path) -> list[dict[str, str | int]]:
         "task": summary["environment"]["kwargs"]["task"],
         "encoder": summary["encoder"]["name"],
         "weights_hash": summary["encoder"]["weights_hash"][:12],
-        "split_block": summary["split_block"],
+        "split_block": summary.get("split_block", ""),  # of TORE alone
         "evaluated_by": shorten(record["command"]),
         "commit": (record["git_commit"] or "")[:12],
         "machine": f"{record['machine']['processor']}, {record['machine']['cpus']} CPUs",
-        "date": record["date"][:10],
+        "date": date_of(run, record),
     }
     rows = []
     with (run / "per_step.csv").open(newline="") as table:
@@ -82,6 +83,14 @@ def rows_of(run: Path) -> list[dict[str, str | int]]:
                     source = run
                 rows.append({**common, **kept, "trained_by": training_command(source)})
     return rows
+
+
+def date_of(run: Path, record: Mapping[str, str]) -> str:
+    """The day on which a run began."""
+    times = run / "times.json"
+    if not times.is_file():  # of a release that noted the date in the record
+        return record.get("date", "")[:10]
+    return json.loads(times.read_text())[0]["started"][:10]
 
 
 def training_command(source: Path) -> str:

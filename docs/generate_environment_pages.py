@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
 import re
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from ave_env import ActiveExplorationEnv
 from ave_env.registration import ENVIRONMENTS, configuration
 from ave_env.scenes.files.folder import LAYOUTS
 from ave_env.spaces import observation_space
+from encoders.support.files import write_text
 
 FOLDER = Path(__file__).parent / "environments"
 NOTICE = (
@@ -105,11 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
         for path in left:
             print(f"{path} describes no registered id: delete it")
         sys.exit(bool(old or left))
-    FOLDER.mkdir(exist_ok=True)
     for path in old:
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(pages[path])
-        os.replace(unfinished, path)
+        write_text(path, pages[path])
         print(f"wrote {path}")
     for path in left:
         print(f"{path} describes no registered id: delete it")

@@ -24,6 +24,7 @@ from encoders.support.files import replacing
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_MARKS = {"family", "format_version"}  # what tells our config.json from those of others
 _DEFAULT_FAMILY = "tore"  # of folders written before there were others
 
 
@@ -77,7 +78,7 @@ def find_encoder_folder(path: str | os.PathLike[str]) -> Path | None:
     """The folder that `save_encoder` wrote, given it or its weights; None for anything else."""
     folder = Path(path).parent if Path(path).name == WEIGHTS_FILE else Path(path)
     config = folder / CONFIG_FILE
-    if config.is_file() and {"family", "format_version"} & read_json(config).keys():
+    if config.is_file() and not _MARKS.isdisjoint(read_json(config)):
         return folder
     return None
 

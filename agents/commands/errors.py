@@ -1,4 +1,4 @@
-"""How the commands end when something is wrong; imports little, so that `--help` is quick."""
+"""How the commands speak of themselves and how they end; imports little: `--help` is quick."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+
+def program_name() -> str:
+    """The name the user called this command by: a script's or that of a console script."""
+    return Path(sys.argv[0]).name.removesuffix(".exe")
+
+
+def called_as() -> str:
+    """What to type to call this command again."""
+    script = sys.argv[0]
+    return f"python {script}" if script.endswith(".py") else program_name()
 
 
 @contextlib.contextmanager
-def one_line_errors(program: str) -> Iterator[None]:
-    """Ends a command with one line where its user can mend what is wrong, and on Ctrl-C.
+def one_line_errors() -> Iterator[None]:
+    """Ends a command with one line where the user can put things right, and on Ctrl-C.
 
     Errors of the program itself keep their traceback.
-
-    Args:
-        program: What the line begins with.
     """
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(f"{program}: interrupted")
+        sys.exit(f"{program_name()}: interrupted")
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f"{program}: error: {error}")
+        sys.exit(f"{program_name()}: error: {error}")
     except Exception as error:
         from gymnasium.error import Error
 
         if not isinstance(error, Error):  # what Gymnasium says of ids and arguments
             raise
-        sys.exit(f"{program}: error: {error}")
+        sys.exit(f"{program_name()}: error: {error}")
 
 
 def interrupt_when_terminated() -> None:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.metadata
+import contextlib
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-RUN_FILE = "run.json"
-_PACKAGES = (
-    "active-visual-exploration",
-    "gymnasium",
-    "numpy",
-    "stable-baselines3",
-    "timm",
-    "torch",
-)
+from agents.reports.provenance import RUN_FILE, command_line
+from encoders.support.files import write_json
+
+TIMES_FILE = "times.json"
 
 
 def create_run_folder(root: str | os.PathLike[str], name: str) -> Path:
@@ -47,74 +37,37 @@ def create_run_folder(root: str | os.PathLike[str], name: str) -> Path:
 
 def discard_unused(folder: Path) -> None:
     """Removes a run folder that holds nothing but its record: a run that never began."""
-    if [entry.name for entry in folder.iterdir()] == [RUN_FILE]:
-        (folder / RUN_FILE).unlink()
-        folder.rmdir()
+    if {entry.name for entry in folder.iterdir()} <= {RUN_FILE, TIMES_FILE}:
+        for name in (RUN_FILE, TIMES_FILE):
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process of this run was quicker
+            folder.rmdir()
 
 
-def describe_run(configuration: Any, **extra: Any) -> dict[str, Any]:
-    """The record of a run: configuration, command, versions, commit, machine and date.
+@contextlib.contextmanager
+def noting_times(folder: Path, since: float | None = None) -> Iterator[None]:
+    """Notes when a command worked in a run folder, and how long.
+
+    The file `times.json` has an entry for the command that made the run and one for each that
+    continued it; `finished` is null where it was killed. All other files of a run are the same when
+    the same command is run again.
 
     Args:
-        configuration: A dataclass instance with the resolved options.
-        **extra: Further JSON-able entries, e.g. the hash of an encoder.
+        folder: The run folder.
+        since: When the command began, in seconds since 1970; None = now.
     """
-    return {
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-        "configuration": dataclasses.asdict(configuration),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git_commit": _git_commit(),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "python": platform.python_version(),
-        },
-        "versions": {name: _version(name) for name in _PACKAGES},
-        **extra,
-    }
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that the file appears whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that it appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.writing")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _version(package: str) -> str | None:
+    path = folder / TIMES_FILE
+    entries = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    began = time.time() if since is None else since
+    begun = {"command": command_line(), "started": _date(began)}
+    write_json(path, [*entries, {**begun, "finished": None, "seconds": None}])
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        yield
+    finally:
+        now = time.time()
+        ended = {"finished": _date(now), "seconds": round(now - began, 1)}
+        write_json(path, [*entries, {**begun, **ended}])
 
 
-def _git_commit() -> str | None:
-    """The commit of this checkout, with a mark when files differ from it; None outside git."""
-    folder = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor()
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

@@ -6,18 +6,29 @@ Imports neither torch nor NumPy.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
-import typing
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from encoders.support.validation import did_you_mean
+
 Options = TypeVar("Options")
 
 DEFAULTS_FOLDER = Path(__file__).parents[1] / "defaults"
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Reads YAML; 1e-3 is a number, which the library's own loader takes for text."""
+
+
+YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 def environment_defaults(env_id: str) -> tuple[dict[str, Any], Path | None]:
@@ -33,7 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ValueError: A file that is not there, is not YAML or holds no mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        values = yaml.load(path.read_text("utf-8"), YamlLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
     if values is None:
@@ -47,56 +58,23 @@ def with_values(options: Options, values: Mapping[str, Any], source: str) -> Opt
     """Replaces fields of a dataclass by values from a file.
 
     Args:
-        options: An instance of a dataclass whose fields may be dataclasses.
+        options: An instance of a dataclass that checks its fields, which may be dataclasses.
         values: By field name; for a field that is a dataclass, a mapping.
         source: Where the values come from, for errors.
 
     Raises:
-        ValueError: A name that is no field, or a value of another type.
+        ValueError: A name that is no field, or a value that the field does not accept.
     """
-    hints = typing.get_type_hints(type(options))
+    known = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
     changed: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in hints:
-            close = difflib.get_close_matches(str(name), list(hints), n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ValueError(f"{source}: unknown option {name!r}{hint}")
+        if name not in known:
+            raise ValueError(f"{source}: unknown option {name!r}{did_you_mean(name, known)}")
         current = getattr(options, name)
         if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
-            changed[name] = with_values(current, value, f"{source}, {name}")
-            continue
-        try:
-            changed[name] = _convert(value, hints[name])
-        except (TypeError, ValueError):
-            kind = getattr(hints[name], "__name__", None) or hints[name]
-            raise ValueError(f"{source}: {name}={value!r}; expected {kind}") from None
-    return dataclasses.replace(options, **changed)  # type: ignore[type-var]
-
-
-def _convert(value: Any, hint: Any) -> Any:
-    """A value of JSON or YAML as the type of a field; TypeError or ValueError if it is none."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        kinds = [kind for kind in arguments if kind is not type(None)]
-        if len(kinds) != 1:
-            raise TypeError(hint)
-        return _convert(value, kinds[0])
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise ValueError(value)
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise TypeError(value)
-        whole = len(arguments) == 2 and arguments[1] is Ellipsis
-        kinds = [arguments[0]] * len(value) if whole else list(arguments)
-        return tuple(_convert(part, kind) for part, kind in zip(value, kinds, strict=True))
-    if hint is float and not isinstance(value, bool):
-        return float(value)  # YAML reads 1e-3, without a dot, as text
-    if hint is Path:
-        return Path(value)
-    if type(value) is not hint:
-        raise TypeError(value)
-    return value
+            value = with_values(current, value, f"{source}, {name}")
+        changed[name] = value
+    try:
+        return dataclasses.replace(options, **changed)  # type: ignore[type-var]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source}: {error}") from error

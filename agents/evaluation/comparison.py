@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from agents.base import Agent
 from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.curves import area_weights
-from agents.evaluation.measures import calibration_error
 from agents.evaluation.statistics import Interval, bootstrap_intervals
 from agents.evaluation.stopping import Stopping, stop_at_confidence
 from agents.evaluation.walk import (
@@ -23,15 +24,15 @@ from agents.evaluation.walk import (
     balanced_rows,
     evaluate,
 )
-from agents.policies.oracle import OracleAgent
 from agents.registry import agent_class, make_agent, required_observables
 from ave_env.configuration import Configuration
+from ave_env.parts import Parts
 from ave_env.registration import configuration as configuration_of
 from ave_env.rendering import Snapshot
-from ave_env.scenes import Scenes
 from ave_env.scenes.cache import CachedScenes
+from ave_env.tasks.metrics import Metric
 from ave_env.vector import ActiveExplorationVectorEnv
-from encoders import GlimpseEncoder, create_encoder
+from encoders.protocol import Encoder
 from encoders.storage import weights_hash
 from encoders.support.precision import resolve_precision
 from encoders.support.subsets import spread_evenly
@@ -47,6 +48,7 @@ class AgentResult:
         label: What tables and files call it.
         source: Its name, or the run folder it came from.
         seeds: Its seeds; one where it does not use chance.
+        privileged: Whether it is told the answer, and so bounds the others instead of competing.
         evaluations: One per seed.
         episodes: A few of the first seed's episodes by scene, one snapshot per t = 0..T.
         resamples: Bootstrap resamples of its intervals.
@@ -55,14 +57,10 @@ class AgentResult:
     label: str
     source: str
     seeds: tuple[int, ...]
+    privileged: bool
     evaluations: tuple[Evaluation, ...]
     episodes: Mapping[int, list[Snapshot]]
     resamples: int
-
-    @property
-    def privileged(self) -> bool:
-        """Whether it is told the answer, and so bounds the others instead of competing."""
-        return self.evaluations[0].agent == OracleAgent.name
 
     def values(self, metric: str) -> np.ndarray:
         """A metric of every scene, averaged over seeds, float64 `[N, T+1]`."""
@@ -81,18 +79,13 @@ class AgentResult:
         return np.std([one.metrics()[metric].mean(axis=0) for one in self.evaluations], 0, ddof=1)
 
     @functools.cached_property
-    def calibration_errors(self) -> np.ndarray | None:
-        """Expected calibration error after t = 0..T glimpses, one row per seed, `[seeds, T+1]`.
+    def aggregates(self) -> dict[str, np.ndarray]:
+        """Metrics of all scenes together after t = 0..T glimpses, `[seeds, T+1]` by name.
 
-        None where there is no confidence. It is a property of all scenes together and not a mean
-        over them, and so has no interval.
+        They are no means over scenes, and so have no interval.
         """
-        errors = []
-        for one in self.evaluations:
-            if one.confidence is None or one.correct is None:
-                return None
-            errors.append(calibration_error(one.confidence, one.correct))
-        return np.stack(errors)
+        seeds = [one.aggregates() for one in self.evaluations]
+        return {name: np.stack([one[name] for one in seeds]) for name in seeds[0]}
 
     def stopping(self, confidence: float) -> tuple[Stopping, ...]:
         """What stopping at a confidence would have done, one per seed."""
@@ -114,7 +107,7 @@ class AgentResult:
         """
         if kind == "policy":
             return self.evaluations[0].policy_flops_total / 1e9
-        steps = np.mean([getattr(one, kind).mean(axis=0) for one in self.evaluations], axis=0)
+        steps = np.mean([one.columns[kind].mean(axis=0) for one in self.evaluations], axis=0)
         return steps.cumsum() / 1e9
 
 
@@ -124,15 +117,23 @@ class Comparison:
 
     Attributes:
         results: One per agent.
-        main_metric: "accuracy" or "rmse"; None where the head is untrained.
         record: What was run, JSON-able and the same each time it is run.
         config: How it was run.
     """
 
     results: tuple[AgentResult, ...]
-    main_metric: str | None
     record: Mapping[str, Any]
     config: EvaluationConfig
+
+    @property
+    def declared(self) -> tuple[Metric, ...]:
+        """All that was measured, in the order of tables."""
+        return self.results[0].evaluations[0].declared
+
+    @property
+    def main_metric(self) -> Metric | None:
+        """What agents are ranked by; None where nothing meaningful can be said."""
+        return self.results[0].evaluations[0].main_metric
 
     @property
     def num_glimpses(self) -> int:
@@ -157,7 +158,7 @@ class Comparison:
             ValueError: There is no metric to rank by.
         """
         if self.main_metric is None:
-            raise ValueError("untrained head: there is nothing to rank agents by")
+            raise ValueError("there is no metric to rank agents by")
         honest = [result for result in self.results if not result.privileged]
         scores = {
             one.label: np.mean([each.final_score() for each in one.evaluations]) for one in honest
@@ -180,7 +181,7 @@ class Comparison:
         areas = {}
         glimpses = np.arange(self.num_glimpses + 1)
         for result in self.results:
-            values = result.values(self.main_metric)
+            values = result.values(self.main_metric.name)
             for over, places, end in (
                 ("glimpses", glimpses, self.num_glimpses),
                 ("gflops", result.gflops_to_compare, self.gflops_budget),
@@ -197,7 +198,7 @@ class Comparison:
         metric = self.main_metric
         if metric is None:
             return {}
-        values = {result.label: result.values(metric) for result in self.results}
+        values = {result.label: result.values(metric.name) for result in self.results}
         pairs = itertools.combinations(values, 2)
         return bootstrap_intervals(
             {(first, second): values[first] - values[second] for first, second in pairs},
@@ -232,29 +233,30 @@ def evaluate_agents(
     config = config or EvaluationConfig()
     sources = _label(agents)
     base = configuration_of(env_id, **{"split": "test", **settings})
-    shared = _share_parts(base)
-    _check_stopping(config, shared)
-    assert isinstance(shared.scenes, Scenes)
-    num_scenes = len(spread_evenly(config.num_scenes, len(shared.scenes)))
+    parts = _open_parts(base, sources.values())
+    _check_stopping(config, parts)
+    num_scenes = len(spread_evenly(config.num_scenes, len(parts.scenes)))
     rows = balanced_rows(num_scenes, config.num_envs)
     for source in sources.values():  # every mistake shows before hours of walking
-        _prepare(source, shared, 1, 0)
-    results = [_explore(label, source, shared, rows, config) for label, source in sources.items()]
-    return Comparison(
-        tuple(results),
-        results[0].evaluations[0].main_metric,
-        _describe(env_id, base, shared, num_scenes, rows),
-        config,
-    )
+        _prepare(source, base, parts, 1, 0)
+    results = [
+        _explore(label, source, base, parts, rows, config) for label, source in sources.items()
+    ]
+    return Comparison(tuple(results), _describe(env_id, base, parts, num_scenes, rows), config)
 
 
 def _explore(
-    label: str, source: str, shared: Configuration, rows: int, config: EvaluationConfig
+    label: str,
+    source: str,
+    base: Configuration,
+    parts: Parts,
+    rows: int,
+    config: EvaluationConfig,
 ) -> AgentResult:
     evaluations: list[Evaluation] = []
     episodes: dict[int, list[Snapshot]] = {}
     for seed in config.seeds:
-        env, agent = _prepare(source, shared, rows, seed)
+        env, agent = _prepare(source, base, parts, rows, seed)
         recorder = None
         if config.episodes and not evaluations:
             scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
@@ -269,34 +271,35 @@ def _explore(
         if not evaluations[0].uses_chance:  # another seed would do the same
             break
     seeds = config.seeds[: len(evaluations)]
-    return AgentResult(label, source, seeds, tuple(evaluations), episodes, config.resamples)
+    return AgentResult(
+        label, source, seeds, agent.privileged, tuple(evaluations), episodes, config.resamples
+    )
 
 
 def _prepare(
-    source: str, shared: Configuration, rows: int, seed: int
-) -> tuple[ActiveExplorationVectorEnv, Any]:
-    settings = {**vars(shared), "observe": required_observables([source])}
-    env = ActiveExplorationVectorEnv(rows, autoreset_mode="DISABLED", **settings)
+    source: str, base: Configuration, parts: Parts, rows: int, seed: int
+) -> tuple[ActiveExplorationVectorEnv, Agent]:
+    observing = dataclasses.replace(base, observe=required_observables([source]))
+    env = ActiveExplorationVectorEnv.of(observing, rows, parts=parts, autoreset_mode="DISABLED")
     agent = make_agent(source, env, seed=seed)
-    if agent.name == OracleAgent.name and shared.task != "classification":
+    if agent.tasks is not None and env.task.name not in agent.tasks:
         raise ValueError(
-            f"the oracle looks for the class and bounds nothing in the task {shared.task!r}; "
-            "leave it out"
+            f"agent {agent.name!r} is made for the task {' or '.join(map(repr, agent.tasks))}, not "
+            f"for {env.task.name!r}; leave it out"
         )
     return env, agent
 
 
-def _check_stopping(config: EvaluationConfig, shared: Configuration) -> None:
+def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
     if config.stop_confidence is None:
         return
-    assert isinstance(shared.encoder, GlimpseEncoder)
-    assert isinstance(shared.scenes, Scenes)
-    trained = shared.encoder.config.class_names == tuple(shared.scenes.class_names)
-    if shared.task != "classification" or not trained:
+    trained = _trained_head(parts)
+    if not {"confidence", "correct"} <= {*parts.task.columns} or not trained:
         raise ValueError(
-            f"stop_confidence={config.stop_confidence}: stopping early needs the task "
-            f"'classification' (here {shared.task!r}) and a class head trained for the classes of "
-            f"the scenes (here {'trained' if trained else 'untrained'})"
+            f"stop_confidence={config.stop_confidence}: stopping early needs a task that measures "
+            f"confidence, as 'classification' does (here {parts.task.name!r}), and a class head "
+            "trained for the classes of the scenes "
+            f"(here {'trained' if trained else 'untrained'})"
         )
 
 
@@ -320,36 +323,33 @@ def _label(
     return dict(zip(labels, sources, strict=True))
 
 
-def _share_parts(base: Configuration) -> Configuration:
-    """The same configuration with scenes opened and the encoder built, once for all agents."""
-    scenes = base.open_scenes()
-    if not isinstance(scenes, CachedScenes):
-        scenes = CachedScenes(scenes, _CACHE_BYTES)
-    encoder = base.encoder
-    if encoder is None:
+def _open_parts(base: Configuration, sources: Iterable[str]) -> Parts:
+    """Opens scenes and builds the encoder, once for all agents."""
+    if base.encoder is None:
         raise ValueError("agents are compared by what an encoder believes; encoder is None")
-    if isinstance(encoder, str | os.PathLike):
-        encoder = create_encoder(
-            os.fspath(encoder),
-            image_size=base.image_size,
-            class_names=tuple(scenes.class_names),
-            device=base.device,
-        )
-    return dataclasses.replace(base, scenes=scenes, encoder=encoder)
+    parts = Parts.open(dataclasses.replace(base, observe=required_observables(sources)))
+    if isinstance(parts.scenes, CachedScenes):
+        return parts
+    return dataclasses.replace(parts, scenes=CachedScenes(parts.scenes, _CACHE_BYTES))
+
+
+def _encoder_of(parts: Parts) -> Encoder:
+    assert parts.encoder is not None  # `_open_parts`
+    return parts.encoder
+
+
+def _trained_head(parts: Parts) -> bool:
+    return _encoder_of(parts).config.class_names == tuple(parts.scenes.class_names)
 
 
 def _describe(
-    env_id: str, base: Configuration, shared: Configuration, num_scenes: int, rows: int
+    env_id: str, base: Configuration, parts: Parts, num_scenes: int, rows: int
 ) -> dict[str, Any]:
-    scenes, encoder = shared.scenes, shared.encoder
-    assert isinstance(scenes, Scenes)
-    assert isinstance(encoder, GlimpseEncoder)
-    keywords = {name: value for name, value in vars(base).items() if name != "observe"}
-    keywords["scenes"] = scenes.name  # what was explored, which a fallback may have decided
-    keywords["encoder"] = encoder.config.name if base.encoder is encoder else str(base.encoder)
-    split_block = base.split_block
-    return {
-        "environment": {"id": env_id, "kwargs": keywords},
+    """What was run, of plain JSON types."""
+    scenes, encoder = parts.scenes, _encoder_of(parts)
+    options = encoder.resolve_options(base.family_options)
+    record = {
+        "environment": {"id": env_id, "kwargs": _keywords(base, parts)},
         "scenes": {
             "name": scenes.name,
             "split": scenes.split,
@@ -359,12 +359,27 @@ def _describe(
         },
         "encoder": {
             "name": encoder.config.name,
+            "description": encoder.describe(options),
+            "options": options,
             "weights": encoder.config.weights,
             "weights_hash": weights_hash(encoder),
-            "trained_head": encoder.config.class_names == tuple(scenes.class_names),
+            "trained_head": _trained_head(parts),
             "device": str(encoder.device),
             "precision": str(resolve_precision(base.precision, encoder.device)).split(".")[-1],
         },
-        "split_block": encoder.default_split_block if split_block is None else split_block,
         "num_envs": rows,
     }
+    if "split_block" in options:
+        record["split_block"] = options["split_block"]
+    plain: dict[str, Any] = json.loads(json.dumps(record, default=str))
+    return plain
+
+
+def _keywords(base: Configuration, parts: Parts) -> dict[str, Any]:
+    """The environment's keyword arguments, with names for what is no plain value."""
+    names = [field.name for field in dataclasses.fields(base) if field.name != "observe"]
+    keywords = {name: getattr(base, name) for name in names}
+    keywords["scenes"] = parts.scenes.name  # what was explored, which a fallback may have decided
+    if not isinstance(base.encoder, str | os.PathLike):
+        keywords["encoder"] = _encoder_of(parts).config.name
+    return keywords

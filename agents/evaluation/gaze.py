@@ -36,19 +36,24 @@ def gaze_of(comparison: Comparison, result: AgentResult) -> Gaze:
 
 
 def measure_gaze(boxes: np.ndarray, grid: tuple[int, int], patch_size: int) -> Gaze:
-    """How often each patch was looked at.
+    """How often each patch was looked at: where a glimpse overlaps it, wholly or in part.
 
     Args:
-        boxes: Glimpses in pixels (y0, x0, y1, x1), int64 `[N, T, 4]`; those beyond the right edge
-            go on at the left one.
+        boxes: Glimpses in pixels (y0, x0, y1, x1), `[N, T, 4]`; those beyond the right edge go on
+            at the left one.
         grid: Rows and columns of patches.
         patch_size: Side of a patch in pixels.
     """
     rows, columns = grid
-    y0, x0, y1, x1 = np.moveaxis(boxes, -1, 0)[..., None] // patch_size
-    down = (np.arange(rows) >= y0) & (np.arange(rows) < y1)
-    places = np.arange(2 * columns)  # as if the scene went on at the right
-    across = (places >= x0) & (places < x1)
-    across = across.reshape(*boxes.shape[:2], 2, columns).any(axis=2)
+    y0, x0, y1, x1 = np.moveaxis(boxes, -1, 0)[..., None]
+    down = _overlaps(y0, y1, rows, patch_size)
+    twice = _overlaps(x0, x1, 2 * columns, patch_size)  # as if the scene went on at the right
+    across = np.asarray(twice.reshape(*boxes.shape[:2], 2, columns).any(axis=2))
     looked = down[..., :, None] & across[..., None, :]
     return Gaze(looked.mean(axis=0), looked.any(axis=1).mean(axis=0))
+
+
+def _overlaps(begin: np.ndarray, end: np.ndarray, count: int, patch_size: int) -> np.ndarray:
+    """Which of `count` patches in a line intervals share pixels with, bool `[..., count]`."""
+    patches = np.arange(count) * patch_size
+    return (begin < patches + patch_size) & (end > patches)

@@ -46,7 +46,7 @@ def stop_at_confidence(evaluation: Evaluation, confidence: float) -> Stopping:
     episode is what an episode that stops would have been.
 
     Args:
-        evaluation: Full episodes of a classification.
+        evaluation: Full episodes, with the columns `confidence` and `correct`.
         confidence: In (0, 1].
 
     Raises:
@@ -54,12 +54,13 @@ def stop_at_confidence(evaluation: Evaluation, confidence: float) -> Stopping:
     """
     if not 0 < confidence <= 1:
         raise ValueError(f"stop_confidence={confidence}; expected more than 0 and at most 1")
-    if evaluation.confidence is None or evaluation.correct is None:
+    if not evaluation.tells_when_sure:
         raise ValueError(
-            f"agent {evaluation.agent!r}: no belief about classes to be confident of; stopping "
-            "early needs the task 'classification' and a trained class head"
+            f"agent {evaluation.agent!r}: nothing to be confident of; stopping early needs a task "
+            f"that measures confidence, as 'classification' does (here {evaluation.task!r}), and a "
+            "class head trained for the classes of the scenes"
         )
-    sure = evaluation.confidence[:, 1:] >= confidence
+    sure = evaluation.columns["confidence"][:, 1:] >= confidence
     reached = np.asarray(sure.any(axis=1))
     glimpses = np.where(reached, sure.argmax(axis=1) + 1, evaluation.num_glimpses)
     scenes = np.arange(evaluation.num_scenes)
@@ -70,7 +71,7 @@ def stop_at_confidence(evaluation: Evaluation, confidence: float) -> Stopping:
         confidence=confidence,
         reached=reached,
         glimpses=glimpses,
-        correct=evaluation.correct[scenes, glimpses],
+        correct=evaluation.columns["correct"][scenes, glimpses],
         flops=flops,
         policy_flops=policy_flops,
         saved=1 - (int(flops.sum()) + int(policy_flops.sum())) / full,

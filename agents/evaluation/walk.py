@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from tqdm.auto import tqdm
 
 from agents.base import Agent
-from agents.evaluation.measures import measure_classes, measure_pixels
+from agents.evaluation.exploring import explore
 from ave_env.rendering import Snapshot
+from ave_env.tasks.base import Task, Truth
+from ave_env.tasks.metrics import COVERAGE, Metric
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.support.subsets import spread_evenly
 
@@ -19,7 +21,11 @@ from encoders.support.subsets import spread_evenly
 # and how many rows count (those beyond are padding).
 Watcher = Callable[[ActiveExplorationVectorEnv, int, int], None]
 
-_COSTS = ("flops", "flops_without_recycling", "tokens", "coverage")
+# Beside the columns while a walk goes on; no Python names, so that no task can call a column so.
+_BOXES, _SCORES = "newest glimpse", "score of the task"
+
+# What the environment itself measures at every step, whatever the task.
+OWN_COLUMNS = ("flops", "flops_without_recycling", "tokens", "coverage")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,53 +35,32 @@ class Evaluation:
     Attributes:
         agent: Name of the agent.
         task: What was asked of the belief.
-        trained_head: Whether the class head was trained for these classes.
         uses_chance: Whether the agent drew random numbers.
         flops_per_action: Multiply-accumulates of choosing one glimpse, beyond the encoder's own.
-        num_classes: Classes that a scene may be of.
         scene_ids: Numbers of the scenes in their split, int64 `[N]`.
         labels: True classes, int64 `[N]`.
-        flops: Multiply-accumulates of the encoder in each step, int64 `[N, T+1]`; 0 at t = 0, for
-            the belief before any glimpse is a constant of the weights.
-        flops_without_recycling: The same, had every step encoded all that was seen again.
-        tokens: Tokens cached, int64 `[N, T+1]`.
-        coverage: Share of the scene that was seen, float64 `[N, T+1]`.
         boxes: Newest glimpse in pixels (y0, x0, y1, x1), int64 `[N, T+1, 4]`.
-        prediction: Most probable class, int64 `[N, T+1]`. This and the next three are None unless
-            the task is classification and the head is trained.
-        rank: Number of classes more probable than the true one, int64 `[N, T+1]`.
-        confidence: Probability of the most probable class, float64 `[N, T+1]`.
-        log_probability: Of the true class, in nats, float64 `[N, T+1]`.
-        rmse: Root mean squared error over all pixels with the seen ones pasted, in grey levels
-            (0-255), float64 `[N, T+1]`. This and the next three, which
-            `agents.evaluation.measures.measure_pixels` explains, are None unless the task is
-            reconstruction.
-        rmse_predicted: Over all pixels as painted, float64 `[N, T+1]`.
-        rmse_unseen: Over the pixels that were not seen, float64 `[N, T+1]`.
-        pixel_distance: Mean distance between colours, float64 `[N, T+1]`.
+        columns: What was measured, `[N, T+1]` by name: the environment's own `flops` (of the
+            encoder in each step, int64; 0 at t = 0, for the belief before any glimpse is a constant
+            of the weights), `flops_without_recycling` (the same, had every step encoded all that
+            was seen again, int64), `tokens` (what the encoder remembers, int64) and `coverage`
+            (share of the scene that was seen, float64); and, where the task's scores mean
+            something, all that `Task.measure` returns.
+        declared: What is computed from them: the task's metrics, where its scores mean something,
+            and coverage.
+        scores: The task's score, float64 `[N, T+1]`; None where it means nothing.
     """
 
     agent: str
     task: str
-    trained_head: bool
     uses_chance: bool
     flops_per_action: int
-    num_classes: int
     scene_ids: np.ndarray
     labels: np.ndarray
-    flops: np.ndarray
-    flops_without_recycling: np.ndarray
-    tokens: np.ndarray
-    coverage: np.ndarray
     boxes: np.ndarray
-    prediction: np.ndarray | None = None
-    rank: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    log_probability: np.ndarray | None = None
-    rmse: np.ndarray | None = None
-    rmse_predicted: np.ndarray | None = None
-    rmse_unseen: np.ndarray | None = None
-    pixel_distance: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray]
+    declared: tuple[Metric, ...]
+    scores: np.ndarray | None
 
     @property
     def num_scenes(self) -> int:
@@ -88,17 +73,9 @@ class Evaluation:
         return self.flops.shape[1] - 1
 
     @property
-    def correct(self) -> np.ndarray | None:
-        """Whether the most probable class is the true one, bool `[N, T+1]`."""
-        return None if self.prediction is None else self.prediction == self.labels[:, None]
-
-    @property
-    def top5(self) -> np.ndarray | None:
-        """Whether the true class is among the five most probable, bool `[N, T+1]`.
-
-        None where it could hardly be otherwise: of five classes or fewer.
-        """
-        return None if self.rank is None or self.num_classes <= 5 else self.rank < 5
+    def flops(self) -> np.ndarray:
+        """Multiply-accumulates of the encoder in each step, int64 `[N, T+1]`."""
+        return self.columns["flops"]
 
     @property
     def flops_total(self) -> np.ndarray:
@@ -111,45 +88,55 @@ class Evaluation:
         return self.flops_per_action * np.arange(self.num_glimpses + 1)
 
     @property
-    def main_metric(self) -> str | None:
-        """The metric the task is judged by; None where nothing meaningful can be said."""
-        return next((name for name in ("accuracy", "rmse") if name in self.metrics()), None)
+    def main_metric(self) -> Metric | None:
+        """What agents are ranked by: the task's first metric that every scene has a value of.
+
+        None where nothing meaningful can be said.
+        """
+        of_scenes = (each for each in self.declared if each.aggregate is None)
+        return next((each for each in of_scenes if each is not COVERAGE), None)
+
+    @property
+    def tells_when_sure(self) -> bool:
+        """Whether the task measures how confident a prediction is and whether it is right."""
+        return {"confidence", "correct"} <= self.columns.keys()
 
     def metrics(self) -> dict[str, np.ndarray]:
         """What can be averaged over scenes: float64 `[N, T+1]` by name."""
-        surprise = None if self.log_probability is None else -self.log_probability
-        found: dict[str, np.ndarray | None] = {
-            "accuracy": self.correct,
-            "top5_accuracy": self.top5,
-            "negative_log_likelihood": surprise,
-            "rmse": self.rmse,
-            "rmse_predicted": self.rmse_predicted,
-            "rmse_unseen": self.rmse_unseen,
-            "pixel_distance": self.pixel_distance,
-            "coverage": self.coverage,
-        }
         return {
-            name: values.astype(np.float64) for name, values in found.items() if values is not None
+            each.name: each.of_scenes(self.columns)
+            for each in self.declared
+            if each.aggregate is None
+        }
+
+    def aggregates(self) -> dict[str, np.ndarray]:
+        """What all scenes have together: float64 `[T+1]` by name."""
+        return {
+            each.name: np.asarray(each.aggregate(self.columns), np.float64)
+            for each in self.declared
+            if each.aggregate is not None
         }
 
     def returns(self) -> np.ndarray | None:
         """Sum of the rewards of each episode, float64 `[N]`: what the task's score gained.
 
-        None where the head is untrained.
+        None where the scores mean nothing.
         """
-        score = self.log_probability if self.rmse is None else -self.rmse
-        return None if score is None else score[:, -1] - score[:, 0]
+        return None if self.scores is None else self.scores[:, -1] - self.scores[:, 0]
 
     def final_score(self) -> float:
-        """Mean after the last glimpse, more is better: accuracy, or minus the error.
+        """Mean of the main metric after the last glimpse, turned so that more is better.
 
         Raises:
-            ValueError: The head is untrained.
+            ValueError: There is no main metric.
         """
-        if self.main_metric is None:
-            raise ValueError("untrained head: there is no score")
-        sign = -1 if self.main_metric == "rmse" else 1
-        return sign * float(self.metrics()[self.main_metric][:, -1].mean())
+        main = self.main_metric
+        if main is None:
+            raise ValueError(
+                f"task {self.task!r}: no score, because of an untrained head or a task that "
+                "declares no metric of single scenes"
+            )
+        return main.sign * float(main.of_scenes(self.columns)[:, -1].mean())
 
 
 def evaluate(
@@ -173,7 +160,8 @@ def evaluate(
         watch: See `Watcher`.
 
     Raises:
-        ValueError: Another autoreset mode, no encoder, or fewer than one scene.
+        ValueError: Another autoreset mode, no encoder, fewer than one scene, or a task whose names
+            are the environment's.
     """
     if env.autoreset_mode is not AutoresetMode.DISABLED:
         raise ValueError(
@@ -182,6 +170,7 @@ def evaluate(
         )
     if env.observer is None:
         raise ValueError("an environment without an encoder has no belief to evaluate")
+    _refuse_taken_names(env.task)
     scene_ids = spread_evenly(num_scenes, len(env.scenes))
     chance = agent.random.bit_generator.state
     bar = tqdm(
@@ -195,30 +184,27 @@ def evaluate(
     with bar:
         for start in range(0, len(scene_ids), env.num_envs):
             batch = scene_ids[start : start + env.num_envs]
-            # Rows beyond the last scene explore the batch's scenes again, and nobody looks.
-            observation, info = env.reset(options={"scene_id": np.resize(batch, env.num_envs)})
-            state, begins = None, np.ones(env.num_envs, np.bool_)
             steps = []
-            for t in range(env.num_glimpses + 1):
+            # Rows beyond the last scene explore the batch's scenes again, and nobody looks.
+            for t, _, info in explore(agent, env, batch):
                 if t:
-                    actions, state = agent.predict(observation, state, begins, deterministic=True)
-                    observation, _, _, _, info = env.step(actions)
-                    begins = np.zeros_like(begins)
                     bar.update(len(batch))
                 steps.append(_measure(env, info, len(batch)))
                 if watch is not None:
                     watch(env, t, len(batch))
             walked.append(_merge(steps, lambda values: np.stack(values, axis=1)))
+    columns = _merge(walked, np.concatenate)
     return Evaluation(
         agent=agent.name,
         task=env.task.name,
-        trained_head=env.observer.trained_head,
         uses_chance=agent.random.bit_generator.state != chance,
         flops_per_action=agent.flops_per_action,
-        num_classes=len(env.scenes.class_names),
         scene_ids=scene_ids,
         labels=np.asarray(env.scenes.labels)[scene_ids],
-        **_merge(walked, np.concatenate),
+        boxes=columns.pop(_BOXES),
+        scores=columns.pop(_SCORES, None),
+        columns=columns,
+        declared=(*(env.task.metrics if env.scores_mean_something else ()), COVERAGE),
     )
 
 
@@ -257,20 +243,36 @@ class EpisodeRecorder:
 def _measure(
     env: ActiveExplorationVectorEnv, info: dict[str, np.ndarray], num_rows: int
 ) -> dict[str, np.ndarray]:
-    """Where the first rows stand: columns of `Evaluation` at one t, `[num_rows, ...]`."""
-    assert env.observer is not None
-    values = {name: info[name][:num_rows] for name in _COSTS}
-    values["boxes"] = info["glimpse_box"][:num_rows]
-    belief = env.observer.belief
-    if env.task.name == "classification" and env.observer.trained_head:
-        values |= measure_classes(belief["logits"][:num_rows], info["label"][:num_rows])
-    if env.task.name == "reconstruction":
-        values["rmse"] = info["rmse"][:num_rows]
-        # The environments' own error is of the truth pasted in; these look at what was painted.
-        values |= measure_pixels(
-            belief["pixels"][:num_rows], env.images[:num_rows], env.visited[:num_rows]
-        )
+    """Where the first rows stand: all columns at one t, `[num_rows, ...]`, boxes and scores."""
+    values = {name: info[name][:num_rows] for name in OWN_COLUMNS}
+    values[_BOXES] = info["glimpse_box"][:num_rows]
+    if env.scores_mean_something:
+        values[_SCORES] = env.scores[:num_rows].copy()
+        belief = {name: part[:num_rows] for name, part in env.belief.items()}
+        measured = env.task.measure(belief, _first(env.truth, num_rows))
+        # Copies, for a task may hand out parts of a belief that the next step overwrites.
+        values |= {name: np.array(column) for name, column in measured.items()}
     return values
+
+
+def _first(truth: Truth, num_rows: int) -> Truth:
+    """The truth about the first rows."""
+    return Truth(
+        images=truth.images[:num_rows],
+        labels=truth.labels[:num_rows],
+        visited=truth.visited[:num_rows],
+        targets={name: values[:num_rows] for name, values in truth.targets.items()},
+    )
+
+
+def _refuse_taken_names(task: Task) -> None:
+    """Refuses a task that calls something of its own as the environment calls something else."""
+    names = [*task.columns, *(each.name for each in task.metrics)]
+    if taken := sorted({*names} & {*OWN_COLUMNS, COVERAGE.name}):
+        raise ValueError(
+            f"task {task.name!r}: {', '.join(taken)} is what the environment measures; name the "
+            "task's columns and metrics differently"
+        )
 
 
 def _merge(

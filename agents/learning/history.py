@@ -44,7 +44,7 @@ class Validation:
         """
         score, returns = evaluation.final_score(), evaluation.returns()
         assert returns is not None  # there is a score
-        count, correct = evaluation.num_scenes, evaluation.correct
+        count, correct = evaluation.num_scenes, evaluation.columns.get("correct")
         return cls(
             score,
             returns,

@@ -51,6 +51,16 @@ class Learner(abc.ABC):
         made_with: Mapping[str, str | None] | None = None,
     ) -> None: ...
 
+    @classmethod
+    def recorded_name(cls) -> str:
+        """What `agent.json` calls this learner, so that any process finds it again.
+
+        Its place, `module:name`, unless it is one of this package's own.
+        """
+        if cls.__module__.split(".")[0] == "agents":
+            return cls.name
+        return f"{cls.__module__}:{cls.__qualname__}"
+
     @property
     @abc.abstractmethod
     def num_timesteps(self) -> int:

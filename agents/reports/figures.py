@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from matplotlib.ticker import MaxNLocator
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
 from agents.evaluation.statistics import CONFIDENCE
-from agents.reports.summary import FLOPS_CONVENTION, METRIC_SCALES
+from agents.reports.summary import FLOPS_CONVENTION, title, why_no_metric
+from ave_env.tasks.metrics import Metric
+from encoders.support.files import replacing
 
 # Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Its
 # yellow, too pale for lines on white, is left out.
@@ -35,16 +36,6 @@ _AGENT_STYLES = {
 _OTHER_COLORS = ("#D55E00", "#882255", "#332288", "#44AA99")
 _OTHER_MARKERS = ("o", "s", "^", "D", "v")
 
-METRIC_LABELS = {
-    "accuracy": "accuracy (%)",
-    "top5_accuracy": "top-5 accuracy (%)",
-    "negative_log_likelihood": "negative log-likelihood (nats)",
-    "rmse": "RMSE (grey levels)",
-    "rmse_predicted": "RMSE as painted (grey levels)",
-    "rmse_unseen": "RMSE of unseen pixels (grey levels)",
-    "pixel_distance": "distance per pixel (grey levels)",
-    "coverage": "seen (% of the scene)",
-}
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#4d4d4d",
@@ -65,7 +56,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw_curves(comparison: Comparison, path: Path) -> None:
-    """Draws the main metric over glimpses and over GFLOPs; with an untrained head, what was spent.
+    """Draws the main metric over glimpses and over GFLOPs; without one, what was spent.
 
     Args:
         comparison: What was run.
@@ -80,9 +71,7 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
         else:
             _draw_metric(figure, comparison, comparison.main_metric)
         figure.suptitle(_title(comparison), fontsize=11, fontweight="bold", x=0.01, ha="left")
-        partial = path.with_name(f".{path.name}.writing")
-        figure.savefig(partial, format="png", metadata={"Software": None})
-    os.replace(partial, path)
+        _save(figure, path)
 
 
 def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
@@ -97,7 +86,6 @@ def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
     shares = gaze.by_glimpse
     columns = min(len(shares), 4)
     lines = -(-len(shares) // columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context({**_STYLE, "axes.grid": False}):
         layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05)
         aspect = shares.shape[1] / shares.shape[2]
@@ -125,9 +113,13 @@ def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
             x=0.01,
             ha="left",
         )
-        partial = path.with_name(f".{path.name}.writing")
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Writes a PNG without the name of the program in it."""
+    with replacing(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})
-    os.replace(partial, path)
 
 
 def _draw_map(axes: Axes, values: np.ndarray, title: str, highest: float = 1.0) -> Any:
@@ -139,29 +131,30 @@ def _draw_map(axes: Axes, values: np.ndarray, title: str, highest: float = 1.0) 
     return picture
 
 
-def _draw_metric(figure: Figure, comparison: Comparison, metric: str) -> None:
+def _draw_metric(figure: Figure, comparison: Comparison, metric: Metric) -> None:
     over_glimpses, over_gflops = figure.subplots(1, 2, sharey=True)
-    scale = METRIC_SCALES.get(metric, 1)
+    scale = metric.scale
     glimpses = np.arange(comparison.num_glimpses + 1)
     for result, style in zip(comparison.results, agent_styles(comparison), strict=True):
-        interval = result.over_scenes[metric]
+        interval = result.over_scenes[metric.name]
         for axes, places in ((over_glimpses, glimpses), (over_gflops, result.gflops_to_compare)):
             low, high = scale * interval.low, scale * interval.high
             axes.fill_between(places, low, high, color=style["color"], alpha=0.16, linewidth=0)
             axes.plot(places, scale * interval.mean, clip_on=False, **style)
-    if metric == "accuracy":
-        over_glimpses.set_ylim(0, 100)
-    over_glimpses.set_ylabel(METRIC_LABELS[metric])
+    if metric.limits is not None:
+        over_glimpses.set_ylim(*metric.limits)
+    over_glimpses.set_ylabel(metric.title)
     _number_glimpses(over_glimpses, comparison)
     over_gflops.set_xlabel(f"GFLOPs ({FLOPS_CONVENTION})")
     over_gflops.set_xlim(left=0)
     over_gflops.xaxis.set_major_locator(MaxNLocator(5))
     # The order of the legend is that of the curves' ends, from top to bottom.
     handles, labels = over_glimpses.get_legend_handles_labels()
-    order = np.argsort([-result.over_scenes[metric].mean[-1] for result in comparison.results])
+    ends = [result.over_scenes[metric.name].mean[-1] for result in comparison.results]
+    order = np.argsort([-end for end in ends])
     notes = [f"Bands: {CONFIDENCE:.0%} bootstrap intervals\nover scenes."]
     if any(result.privileged for result in comparison.results):
-        notes.append("The oracle is told the label; its search\nis not counted in its GFLOPs.")
+        notes.append("Upper bounds are told the answer; their\nsearch is not counted in GFLOPs.")
     legend = figure.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
@@ -197,13 +190,10 @@ def _number_glimpses(axes: Axes, comparison: Comparison) -> None:
 
 
 def _title(comparison: Comparison) -> str:
-    record = comparison.record
-    title = (
-        f"{comparison.num_scenes:,} scenes of {record['scenes']['name']} "
-        f"({record['scenes']['split']}), encoder {record['encoder']['name']}, "
-        f"K = {record['split_block']}"
-    )
-    return title if comparison.main_metric else f"{title}: untrained head, compute only"
+    text = title(comparison)
+    if comparison.main_metric is not None:
+        return text
+    return f"{text}: {why_no_metric(comparison)[0]}, compute only"
 
 
 def agent_styles(comparison: Comparison) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 | file | what |
 | --- | --- |
-| `run.json` | command, versions, commit, machine, date |
+| `run.json` | command, versions, commit, machine |
 | `summary.json` | settings, library versions, encoder, and what came out |
 | `per_step.csv` | metrics over scenes after t = 0..T glimpses, a block per agent and seed |
 | `per_scene.csv.gz` | every glimpse of every scene |
@@ -12,7 +12,7 @@
 | `episodes/*.mp4` | the same, where the optional dependency `imageio-ffmpeg` is installed |
 | `report.html` | all of it to click through, in one file that needs no network |
 
-All but `run.json` are the same bytes when the same thing is run again on the same machine.
+All are the same bytes when the same command is run again on the same machine.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents.commands.run_folder import RUN_FILE, describe_run, write_json, write_text
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.statistics import bootstrap_intervals
-from agents.evaluation.walk import Evaluation
+from agents.evaluation.walk import OWN_COLUMNS, Evaluation
+from agents.reports.provenance import RUN_FILE, describe_run
 from agents.reports.summary import summarise
 from agents.reports.videos import save_mp4, videos_available
 from ave_env.rendering import draw, save_gif
+from ave_env.tasks.classification import Classification
+from ave_env.tasks.reconstruction import Reconstruction
+from encoders.support.files import write_bytes, write_json, write_text
 
 SUMMARY_FILE = "summary.json"
 PER_STEP_FILE = "per_step.csv"
@@ -57,34 +59,8 @@ PER_STEP_COLUMNS = (
     "gflops_policy_total",
     "gflops_without_recycling_total",
 )
-PER_SCENE_COLUMNS = (
-    "agent",
-    "seed",
-    "scene_id",
-    "label",
-    "t",
-    "prediction",
-    "correct",
-    "rank",
-    "confidence",
-    "log_probability",
-    "rmse",
-    "rmse_predicted",
-    "rmse_unseen",
-    "pixel_distance",
-    "coverage",
-    "tokens",
-    "flops",
-    "flops_total",
-    "flops_policy_total",
-    "flops_without_recycling",
-    "y0",
-    "x0",
-    "y1",
-    "x1",
-)
 
-_VOLATILE = ("command", "date", "git_commit", "machine")
+_VOLATILE = ("command", "git_commit", "machine")
 
 
 def write_results(comparison: Comparison, folder: Path) -> None:
@@ -104,7 +80,7 @@ def write_results(comparison: Comparison, folder: Path) -> None:
     stable = {key: value for key, value in run.items() if key not in _VOLATILE}
     write_json(folder / SUMMARY_FILE, {**stable, **summarise(comparison)})
     _write_csv(folder / PER_STEP_FILE, PER_STEP_COLUMNS, _per_step(comparison))
-    _write_csv(folder / PER_SCENE_FILE, PER_SCENE_COLUMNS, _per_scene(comparison))
+    _write_csv(folder / PER_SCENE_FILE, per_scene_columns(comparison), _per_scene(comparison))
     draw_curves(comparison, folder / CURVES_FILE)
     for result in comparison.results:
         draw_gaze(comparison, result, folder / GAZE_FOLDER / f"{result.label}.png")
@@ -129,17 +105,16 @@ def _per_step(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
                     evaluation.flops.mean(axis=0),
                     evaluation.flops_total.mean(axis=0),
                     evaluation.policy_flops_total,
-                    evaluation.flops_without_recycling.mean(axis=0).cumsum(),
+                    evaluation.columns["flops_without_recycling"].mean(axis=0).cumsum(),
                 )
             ]
             columns: dict[str, tuple[np.ndarray, ...]] = {
                 metric: (interval.mean, interval.low, interval.high)
                 for metric, interval in intervals.items()
             }
-            if result.calibration_errors is not None:
-                unknown = np.full(evaluation.num_glimpses + 1, np.nan)
-                errors = result.calibration_errors[result.seeds.index(seed)]
-                columns["calibration_error"] = (errors, unknown, unknown)
+            unknown = np.full(evaluation.num_glimpses + 1, np.nan)
+            for metric, seeds in result.aggregates.items():
+                columns[metric] = (seeds[result.seeds.index(seed)], unknown, unknown)
             for metric, values in columns.items():
                 for t, numbers in enumerate(zip(*values, *gflops, strict=True)):
                     fields = (result.label, seed, t, evaluation.num_scenes, metric)
@@ -150,48 +125,54 @@ def _written(number: float) -> str:
     return "" if np.isnan(number) else f"{number:.9g}"
 
 
+def per_scene_columns(comparison: Comparison) -> tuple[str, ...]:
+    """Names of the columns of `PER_SCENE_FILE`."""
+    evaluation = comparison.results[0].evaluations[0]
+    return ("agent", "seed", *_scene_columns(evaluation))
+
+
 def _per_scene(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
     for result in comparison.results:
         for seed, evaluation in zip(result.seeds, result.evaluations, strict=True):
-            for fields in zip(*_scene_columns(evaluation), strict=True):
+            columns = _scene_columns(evaluation).values()
+            for fields in zip(*columns, strict=True):
                 yield (result.label, seed, *fields)
 
 
-def _scene_columns(evaluation: Evaluation) -> list[list[Any]]:
-    """Columns of `PER_SCENE_COLUMNS` after the seed; empty where nothing can be said."""
-    shape = evaluation.flops.shape
+def _scene_columns(evaluation: Evaluation) -> dict[str, list[Any]]:
+    """Columns of `PER_SCENE_FILE` after the seed; empty where nothing can be said.
 
-    def whole(values: np.ndarray | None) -> list[Any]:
+    Those of the tasks come in an order that scripts know: of the two tasks that were always there,
+    then of any other.
+    """
+    shape, measured = evaluation.flops.shape, evaluation.columns
+
+    def written(values: np.ndarray | None) -> list[Any]:
         if values is None:
             return [""] * (shape[0] * shape[1])
-        return np.broadcast_to(values, shape).astype(np.int64).ravel().tolist()
+        flat = np.broadcast_to(values, shape).ravel()
+        if flat.dtype.kind == "f":
+            return [f"{value:.6g}" for value in flat.tolist()]
+        return flat.astype(np.int64).tolist()
 
-    def real(values: np.ndarray | None) -> list[Any]:
-        if values is None:
-            return whole(None)
-        return [f"{value:.6g}" for value in values.ravel().tolist()]
-
-    return [
-        whole(evaluation.scene_ids[:, None]),
-        whole(evaluation.labels[:, None]),
-        whole(np.arange(shape[1])),
-        whole(evaluation.prediction),
-        whole(evaluation.correct),
-        whole(evaluation.rank),
-        real(evaluation.confidence),
-        real(evaluation.log_probability),
-        real(evaluation.rmse),
-        real(evaluation.rmse_predicted),
-        real(evaluation.rmse_unseen),
-        real(evaluation.pixel_distance),
-        real(evaluation.coverage),
-        whole(evaluation.tokens),
-        whole(evaluation.flops),
-        whole(evaluation.flops_total),
-        whole(evaluation.policy_flops_total),
-        whole(evaluation.flops_without_recycling),
-        *(whole(evaluation.boxes[..., corner]) for corner in range(4)),
-    ]
+    known = (*Classification.columns, *Reconstruction.columns)
+    others = [name for name in measured if name not in (*known, *OWN_COLUMNS)]
+    corners = {name: evaluation.boxes[..., at] for at, name in enumerate(("y0", "x0", "y1", "x1"))}
+    columns = {
+        "scene_id": evaluation.scene_ids[:, None],
+        "label": evaluation.labels[:, None],
+        "t": np.arange(shape[1]),
+        **{name: measured.get(name) for name in known},
+        "coverage": measured["coverage"],
+        "tokens": measured["tokens"],
+        "flops": evaluation.flops,
+        "flops_total": evaluation.flops_total,
+        "flops_policy_total": evaluation.policy_flops_total,
+        "flops_without_recycling": measured["flops_without_recycling"],
+        **corners,
+        **{name: measured[name] for name in others},
+    }
+    return {name: written(values) for name, values in columns.items()}
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
@@ -203,6 +184,4 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[Any, .
     if path.suffix != ".gz":
         write_text(path, text.getvalue())
         return
-    partial = path.with_name(f".{path.name}.writing")
-    partial.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
-    os.replace(partial, path)
+    write_bytes(path, gzip.compress(text.getvalue().encode(), mtime=0))

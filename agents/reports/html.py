@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from agents.commands.run_folder import write_text
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
 from agents.evaluation.statistics import CONFIDENCE
-from agents.reports.figures import METRIC_LABELS, agent_styles
-from agents.reports.summary import FLOPS_CONVENTION, METRIC_SCALES, summarise
+from agents.reports.figures import agent_styles
+from agents.reports.summary import FLOPS_CONVENTION, summarise, title, why_no_metric
 from ave_env.rendering import Snapshot
+from ave_env.tasks.metrics import COVERAGE, Metric
+from encoders.support.files import write_text
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _PLACEHOLDER = "{{data}}"
@@ -40,19 +41,18 @@ def write_report(comparison: Comparison, path: Path) -> None:
 def report_data(comparison: Comparison) -> dict[str, Any]:
     """All that the page shows, JSON-able."""
     summary = summarise(comparison)
-    names = comparison.results[0].evaluations[0].metrics()
     return {
         "summary": summary,
+        "title": title(comparison),
+        "why_no_metric": why_no_metric(comparison)[1] if comparison.main_metric is None else None,
         "convention": FLOPS_CONVENTION,
         "confidence": CONFIDENCE,
         "num_scenes": comparison.num_scenes,
         "num_glimpses": comparison.num_glimpses,
         "table_steps": comparison.table_steps,
         "stop_confidence": comparison.config.stop_confidence,
-        "metrics": [
-            {"name": name, "label": METRIC_LABELS[name], "scale": METRIC_SCALES.get(name, 1)}
-            for name in names
-        ],
+        "metrics": [_metric(each) for each in comparison.declared],
+        "coverage": COVERAGE.name,
         "agents": [
             _agent(comparison, result, style)
             for result, style in zip(comparison.results, agent_styles(comparison), strict=True)
@@ -70,6 +70,19 @@ def report_data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _metric(metric: Metric) -> dict[str, Any]:
+    """How the page writes and draws a metric."""
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "title": metric.title,
+        "better": metric.better,
+        "scale": metric.scale,
+        "format": metric.format,
+        "limits": metric.limits,
+    }
+
+
 def _agent(comparison: Comparison, result: AgentResult, style: dict[str, Any]) -> dict[str, Any]:
     gaze = gaze_of(comparison, result)
     return {
@@ -80,7 +93,9 @@ def _agent(comparison: Comparison, result: AgentResult, style: dict[str, Any]) -
         "curves": {
             name: [_numbers(end) for end in (interval.mean, interval.low, interval.high)]
             for name, interval in result.over_scenes.items()
-        },
+        }
+        # Of all scenes together, and so without a band.
+        | {name: [_numbers(seeds.mean(axis=0))] for name, seeds in result.aggregates.items()},
         "gaze": [_numbers(share) for share in (gaze.in_episode, *gaze.by_glimpse)],
         "episodes": {
             str(scene): [_moment(snapshot) for snapshot in snapshots]

@@ -8,11 +8,9 @@ import numpy as np
 
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.statistics import CONFIDENCE, Interval, bootstrap_interval
+from ave_env.tasks.metrics import Metric
 
 FLOPS_CONVENTION = "one multiply-accumulate counts as one"
-
-# What people multiply metrics by, where that is not 1.
-METRIC_SCALES = {"accuracy": 100, "top5_accuracy": 100, "coverage": 100}  # others: 1
 
 # Confidences at which every summary shows what stopping early would have done.
 STOP_CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -20,6 +18,7 @@ STOP_CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 def summarise(comparison: Comparison) -> dict[str, Any]:
     """The contents of `summary.json`, without versions."""
+    main = comparison.main_metric
     return {
         **comparison.record,
         "flops_convention": FLOPS_CONVENTION,
@@ -28,27 +27,40 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
             "method": "percentile bootstrap over scenes, averaged over seeds",
             "resamples": comparison.config.resamples,
         },
-        "main_metric": comparison.main_metric,
+        "main_metric": None if main is None else main.name,
         "agents": {
             result.label: _summarise_agent(comparison, result) for result in comparison.results
         },
-        "paired_differences": [
-            {
-                "first": first,
-                "second": second,
-                "metric": comparison.main_metric,
-                "t": t,
-                **_interval(interval, t),
-            }
-            for (first, second), interval in comparison.differences.items()
-            for t in comparison.table_steps
-        ],
+        "paired_differences": [] if main is None else _differences(comparison, main),
     }
+
+
+def title(comparison: Comparison) -> str:
+    """What was explored, and by which encoder, in one line."""
+    scenes, encoder = comparison.record["scenes"], comparison.record["encoder"]
+    return (
+        f"{comparison.num_scenes:,} scenes of {scenes['name']} ({scenes['split']}), "
+        f"encoder {encoder['description']}"
+    )
+
+
+def why_no_metric(comparison: Comparison) -> tuple[str, str]:
+    """Why there is no main metric: in two words, and in a sentence."""
+    if comparison.record["encoder"]["trained_head"]:
+        task = comparison.results[0].evaluations[0].task
+        return "no metric", (
+            f"no metric: the task {task!r} measures nothing of single scenes; what was spent is "
+            "exact."
+        )
+    return "untrained head", (
+        "untrained head: the class head was not trained for these classes, so whatever is said of "
+        "them would mean nothing; what was spent is exact."
+    )
 
 
 def stop_confidences(comparison: Comparison) -> list[float]:
     """`STOP_CONFIDENCES` and the one asked for; none where there is no confidence."""
-    if comparison.results[0].evaluations[0].confidence is None:
+    if not comparison.results[0].evaluations[0].tells_when_sure:
         return []
     asked = comparison.config.stop_confidence
     return sorted({*STOP_CONFIDENCES} | ({asked} if asked is not None else set()))
@@ -77,6 +89,14 @@ def summarise_stopping(result: AgentResult, confidence: float) -> dict[str, Any]
     }
 
 
+def _differences(comparison: Comparison, main: Metric) -> list[dict[str, Any]]:
+    return [
+        {"first": first, "second": second, "metric": main.name, "t": t, **_interval(interval, t)}
+        for (first, second), interval in comparison.differences.items()
+        for t in comparison.table_steps
+    ]
+
+
 def _summarise_agent(comparison: Comparison, result: AgentResult) -> dict[str, Any]:
     with_cache = float(result.gflops()[-1])
     without = float(result.gflops("flops_without_recycling")[-1])
@@ -96,8 +116,10 @@ def _summarise_agent(comparison: Comparison, result: AgentResult) -> dict[str, A
         "saved_by_recycling": _rounded(1 - with_cache / without) if without else None,
         "gflops_of_policy": _rounded(result.gflops("policy")[-1]),
     }
-    if result.calibration_errors is not None:
-        summary["calibration_error"] = _rounded(result.calibration_errors[:, -1].mean())
+    for name, seeds in result.aggregates.items():
+        value = _rounded(seeds[:, -1].mean())
+        metrics[name] = {"mean": value}
+        summary.setdefault(name, value)  # where the readers of older summaries look for it
     if comparison.areas:
         summary["area_under_curve"] = {
             "over_glimpses": _interval(comparison.areas[result.label, "glimpses"]),

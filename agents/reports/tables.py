@@ -1,4 +1,4 @@
-"""The table that people see."""
+"""The tables that people see."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from rich.text import Text
 
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.statistics import CONFIDENCE, Interval
-from agents.reports.summary import FLOPS_CONVENTION, METRIC_SCALES, summarise_stopping
+from agents.reports.summary import (
+    FLOPS_CONVENTION,
+    summarise_stopping,
+    title,
+    why_no_metric,
+)
+from ave_env.tasks.metrics import COVERAGE, Metric
 
 # Where the output is no terminal there is no width to keep to.
 _WIDTH_OF_FILES = 100
 
 _ENDS = ("mean", "ci_lo", "ci_hi")
-_HEADINGS = {
-    "top5_accuracy": "top-5\naccuracy",
-    "negative_log_likelihood": "neg. log-\nlikelihood",
-    "rmse_predicted": "RMSE as\npainted",
-    "rmse_unseen": "RMSE\nunseen",
-    "pixel_distance": "distance\nper pixel",
-}
-_UNITS = {"accuracy": "accuracy in %", "rmse": "RMSE in grey levels (0-255; lower is better)"}
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -47,17 +45,12 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Agents x glimpses: the main metric with its interval, and GFLOPs per episode."""
-    scenes, encoder = comparison.record["scenes"], comparison.record["encoder"]
-    title = (
-        f"{comparison.num_scenes:,} scenes of {scenes['name']} ({scenes['split']}), "
-        f"encoder {encoder['name']}, K = {comparison.record['split_block']}"
-    )
-    table = _table(title)
+    table = _table(title(comparison))
     metric = comparison.main_metric
     several_seeds = metric is not None and any(len(one.seeds) > 1 for one in comparison.results)
     headings = []
     if metric is None:
-        headings.append("\naccuracy")
+        headings.append("\nscore")
     else:
         headings += [f"{t}\nglimpse{'s'[: t > 1]}" for t in comparison.table_steps]
     headings += ["over\nseeds"] * several_seeds + ["GFLOPs per\nepisode", "without\nrecycling"]
@@ -66,9 +59,10 @@ def comparison_table(comparison: Comparison) -> Table:
     for result in comparison.results:
         cells = [_agent_cell(result)]
         if metric is None:
-            cells.append(Text("untrained head", style="yellow"))
+            cells.append(Text(why_no_metric(comparison)[0], style="yellow"))
         else:
-            cells += [_metric_cell(result, metric, t) for t in comparison.table_steps]
+            interval = result.over_scenes[metric.name]
+            cells += [_interval_cell(metric, interval, t) for t in comparison.table_steps]
             if several_seeds:
                 cells.append(_seeds_cell(result, metric))
         table.add_row(*cells, *_cost_cells(result))
@@ -77,24 +71,21 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def measures_table(comparison: Comparison) -> Table:
     """Agents x the other measures after the last glimpse, and areas under the curve."""
-    main, first = str(comparison.main_metric), comparison.results[0]
-    names = [name for name in first.over_scenes if name not in (main, "coverage")]
-    calibrated = first.calibration_errors is not None
+    main = comparison.main_metric
+    others = [each for each in comparison.declared if each not in (main, COVERAGE)]
     table = _table(f"after {comparison.num_glimpses} glimpses, and area under the curve")
-    headings = [_HEADINGS[name] for name in names]
-    headings += ["calibration\nerror (%)"] * calibrated + [
-        "area over\nglimpses",
-        "area over\nGFLOPs",
-    ]
-    for heading in headings:
+    areas = {"glimpses": "area over\nglimpses", "gflops": "area over\nGFLOPs"}
+    for heading in (*(_heading(each) for each in others), *areas.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in comparison.results:
         cells = [_agent_cell(result)]
-        cells += [_interval_cell(name, result.over_scenes[name], -1) for name in names]
-        if result.calibration_errors is not None:
-            cells.append(_cell(_number(100 * result.calibration_errors[:, -1].mean()), ""))
-        for over in ("glimpses", "gflops"):
-            cells.append(_interval_cell(main, comparison.areas[result.label, over]))
+        for each in others:
+            if each.aggregate is None:
+                cells.append(_interval_cell(each, result.over_scenes[each.name], -1))
+            else:
+                cells.append(_cell(each.text(result.aggregates[each.name][:, -1].mean()), ""))
+        if main is not None:
+            cells += [_interval_cell(main, comparison.areas[result.label, over]) for over in areas]
         table.add_row(*cells)
     return table
 
@@ -107,7 +98,7 @@ def stopping_table(comparison: Comparison, confidence: float) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for result in comparison.results:
         found = summarise_stopping(result, confidence)
-        mean, low, high = (_number(100 * found["accuracy"][end]) for end in _ENDS)
+        mean, low, high = (f"{100 * found['accuracy'][end]:.1f}" for end in _ENDS)
         policy = found["gflops_of_policy"]
         table.add_row(
             _agent_cell(result),
@@ -132,26 +123,22 @@ def _agent_cell(result: AgentResult) -> Text:
     return _cell(result.label, "upper bound" if result.privileged else "")
 
 
-def _metric_cell(result: AgentResult, metric: str, t: int) -> Text:
-    return _interval_cell(metric, result.over_scenes[metric], t)
+def _heading(metric: Metric) -> str:
+    return metric.label if metric.heading is None else metric.heading
 
 
-def _interval_cell(metric: str, interval: Interval, *t: int) -> Text:
-    scale = METRIC_SCALES.get(metric, 1)
-    write = _number if scale == 100 or metric in _UNITS else "{:.2f}".format
+def _interval_cell(metric: Metric, interval: Interval, *t: int) -> Text:
     mean, low, high = (
-        write(scale * float(ends[t])) for ends in (interval.mean, interval.low, interval.high)
+        metric.text(ends[t]) for ends in (interval.mean, interval.low, interval.high)
     )
-    return _cell(mean, f"{low}-{high}")
+    return _cell(mean, f"{low} to {high}" if "-" in low + high else f"{low}-{high}")
 
 
-def _seeds_cell(result: AgentResult, metric: str) -> Text:
-    deviation = result.over_seeds(metric)
+def _seeds_cell(result: AgentResult, metric: Metric) -> Text:
+    deviation = result.over_seeds(metric.name)
     if deviation is None:
         return Text()
-    return _cell(
-        f"sd {METRIC_SCALES.get(metric, 1) * deviation[-1]:.2f}", f"{len(result.seeds)} seeds"
-    )
+    return _cell(f"sd {metric.scale * deviation[-1]:.3g}", f"{len(result.seeds)} seeds")
 
 
 def _cost_cells(result: AgentResult) -> tuple[Text, Text]:
@@ -171,24 +158,17 @@ def _cell(first: str, second: str) -> Text:
     return text
 
 
-def _number(value: float) -> str:
-    return "100" if value == 100 else f"{value:.1f}"
-
-
 def _notes(comparison: Comparison) -> list[str]:
     lines = []
     if comparison.main_metric is None:
-        lines.append(
-            "untrained head: the class head was not trained for these classes, so an accuracy "
-            "would mean nothing; what was spent is exact."
-        )
+        lines.append(why_no_metric(comparison)[1])
     else:
         lines.append(
-            f"{_UNITS[comparison.main_metric]}; below it the {CONFIDENCE:.0%} bootstrap interval "
+            f"{_reading(comparison.main_metric)}; below it the {CONFIDENCE:.0%} bootstrap interval "
             "over scenes. An area is the mean height of the curve: over all glimpses, and over "
             f"{comparison.gflops_budget:#.3g} GFLOPs, which every agent spends."
         )
-        lines += _best_two(comparison)
+        lines += _best_two(comparison, comparison.main_metric)
     lines.append(
         f"GFLOPs: {FLOPS_CONVENTION}, in billions; what the encoder spends on an episode, mean "
         "over scenes. The belief before the first glimpse is a constant of the weights and charged "
@@ -198,7 +178,13 @@ def _notes(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _best_two(comparison: Comparison) -> list[str]:
+def _reading(metric: Metric) -> str:
+    """What the numbers of a metric are: "RMSE in grey levels (lower is better)"."""
+    text = f"{metric.label} in {metric.unit}" if metric.unit else metric.label
+    return f"{text} (lower is better)" if metric.better == "lower" else text
+
+
+def _best_two(comparison: Comparison, metric: Metric) -> list[str]:
     """How far the best agent is ahead of the next, scene by scene."""
     if len(ranked := comparison.ranked()) < 2:
         return []
@@ -207,12 +193,8 @@ def _best_two(comparison: Comparison) -> list[str]:
     if pair not in comparison.differences:
         sign, pair = -1, (second, best)
     interval, t = comparison.differences[pair], comparison.num_glimpses
-    scale = sign * METRIC_SCALES.get(str(comparison.main_metric), 1)
-    low, high = sorted((scale * interval.low[t], scale * interval.high[t]))
-    # Adding zero turns the minus of a rounded -0.0 into a plus.
-    mean, low, high = (
-        f"{round(value, 1) + 0.0:+.1f}" for value in (scale * interval.mean[t], low, high)
-    )
+    ends = sorted((sign * interval.low[t], sign * interval.high[t]))
+    mean, low, high = (metric.text(value, "+") for value in (sign * interval.mean[t], *ends))
     return [
         f"{best} minus {second} after {t} glimpses: {mean} ({low} to {high}, paired over scenes)."
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from encoders.support.files import replacing
 
 _FRAMES_PER_SECOND = 6  # players stumble over slower ones, so that each picture is shown repeatedly
 
@@ -49,26 +50,22 @@ def save_mp4(
         )
     from imageio_ffmpeg import write_frames
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.writing{path.suffix}")
     height, width, _ = frames[0].shape
-    writer = write_frames(
-        str(partial),
-        (width, height),
-        fps=_FRAMES_PER_SECOND,
-        codec="libx264",
-        quality=None,
-        macro_block_size=2,
-        output_params=_OPTIONS.split(),
-    )
-    try:
-        writer.send(None)
-        for index, frame in enumerate(frames):
-            seconds = hold if index == len(frames) - 1 else seconds_per_frame
-            for _ in range(max(1, round(seconds * _FRAMES_PER_SECOND))):
-                writer.send(np.ascontiguousarray(frame))
-        writer.close()
-        os.replace(partial, path)
-    finally:
-        writer.close()
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        writer = write_frames(
+            str(partial),
+            (width, height),
+            fps=_FRAMES_PER_SECOND,
+            codec="libx264",
+            quality=None,
+            macro_block_size=2,
+            output_params=_OPTIONS.split(),
+        )
+        try:
+            writer.send(None)
+            for index, frame in enumerate(frames):
+                seconds = hold if index == len(frames) - 1 else seconds_per_frame
+                for _ in range(max(1, round(seconds * _FRAMES_PER_SECOND))):
+                    writer.send(np.ascontiguousarray(frame))
+        finally:
+            writer.close()

@@ -48,7 +48,7 @@ class Task(abc.ABC):
         name: What tables and `task=` call it.
         requires: Parts of the belief without which there is no score.
         targets: Names of what it needs of a scene beyond image and label, as `Scenes.target` knows
-            them.
+            them or as its own `target` makes them.
         columns: What `measure` returns for every scene, in the order of files.
         metrics: What is computed from the columns; the main metric first.
     """
@@ -63,6 +63,19 @@ class Task(abc.ABC):
     def of(cls, scenes: Scenes) -> Task:
         """The task for some scenes, whose classes it may depend on."""
         return cls()
+
+    def target(self, name: str, scenes: Scenes, index: int) -> Any:
+        """One target of one scene, asked for whenever an episode begins.
+
+        Args:
+            name: One of `targets`.
+            scenes: What is explored.
+            index: Number of the scene.
+
+        Returns:
+            What the scenes say; a task that works something out of them returns that instead.
+        """
+        return scenes.target(name, index)
 
     @abc.abstractmethod
     def score(self, belief: Beliefs, truth: Truth) -> np.ndarray:

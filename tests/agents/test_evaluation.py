@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from rich.console import Console
 from tiny import CLASS_NAMES, SETTINGS, MemoryScenes, raises_naming, tiny_encoder
 
 from agents import make_agent, required_observables
-from agents.commands import run_folder
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
+from agents.evaluation.exploring import explore as explore_scenes
 from agents.evaluation.statistics import bootstrap_interval
 from agents.evaluation.walk import EpisodeRecorder, balanced_rows, evaluate
 from agents.learning.ppo.agent import OBSERVABLES
@@ -78,9 +79,11 @@ def test_results_without_chance_do_not_depend_on_the_number_of_rows(name):
     reference, *others = (explore(name, num_envs) for num_envs in (1, 5, 20))
     assert not reference.uses_chance
     for other in others:
-        for exact in ("boxes", "flops", "flops_without_recycling", "tokens", "coverage"):
-            np.testing.assert_array_equal(getattr(other, exact), getattr(reference, exact))
-        np.testing.assert_allclose(other.log_probability, reference.log_probability, atol=1e-5)
+        np.testing.assert_array_equal(other.boxes, reference.boxes)
+        for exact in ("flops", "flops_without_recycling", "tokens", "coverage"):
+            np.testing.assert_array_equal(other.columns[exact], reference.columns[exact])
+        close = (each.columns["log_probability"] for each in (other, reference))
+        np.testing.assert_allclose(*close, atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["classification", "reconstruction"])
@@ -90,6 +93,7 @@ def test_what_is_written_down_is_what_single_environments_report(task):
         scenes=SCENES, encoder=ENCODER, observe=("entropy", "logits"), task=task, **SETTINGS
     )
     agent = make_agent("ame", env)
+    measured = evaluation.columns
     for scene in (0, 7, 11):
         observation, info = env.reset(options={"scene_id": scene})
         for t in range(5):
@@ -97,30 +101,30 @@ def test_what_is_written_down_is_what_single_environments_report(task):
                 observation, _, _, _, info = env.step(agent.predict(observation)[0])
             row = (scene, t)
             assert evaluation.boxes[row].tolist() == info["glimpse_box"].tolist()
-            assert evaluation.coverage[row] == info["coverage"]
-            assert evaluation.tokens[row] == info["tokens"]
+            assert measured["coverage"][row] == info["coverage"]
+            assert measured["tokens"][row] == info["tokens"]
             if task == "reconstruction":
-                assert evaluation.rmse[row] == pytest.approx(info["rmse"], abs=0.05)
+                assert measured["rmse"][row] == pytest.approx(info["rmse"], abs=0.05)
                 continue
             assert evaluation.flops[row] == info["flops"]
             assert evaluation.flops_total[row] == info["flops_total"]
-            assert evaluation.flops_without_recycling[row] == info["flops_without_recycling"]
-            assert evaluation.prediction[row] == info["prediction"]
+            assert measured["flops_without_recycling"][row] == info["flops_without_recycling"]
+            assert measured["prediction"][row] == info["prediction"]
             probabilities = np.exp(observation["logits"].astype(np.float64))
             probabilities /= probabilities.sum()
             true = probabilities[SCENES.labels[scene]]
-            assert evaluation.log_probability[row] == pytest.approx(np.log(true), abs=1e-5)
-            assert evaluation.confidence[row] == pytest.approx(probabilities.max(), abs=1e-5)
-            assert evaluation.rank[row] == (probabilities > true).sum()
-    assert (evaluation.correct is None) == (task == "reconstruction")
+            assert measured["log_probability"][row] == pytest.approx(np.log(true), abs=1e-5)
+            assert measured["confidence"][row] == pytest.approx(probabilities.max(), abs=1e-5)
+            assert measured["rank"][row] == (probabilities > true).sum()
+    assert ("correct" in measured) == (task == "classification")
 
 
 def test_a_score_is_the_mean_after_the_last_glimpse_and_more_is_better():
     evaluation = explore("raster")
-    hits = evaluation.prediction[:, -1] == SCENES.labels
+    hits = evaluation.columns["prediction"][:, -1] == SCENES.labels
     assert evaluation.final_score() == hits.mean()
     painted = explore("raster", task="reconstruction")
-    assert painted.final_score() == -painted.rmse[:, -1].mean() < 0
+    assert painted.final_score() == -painted.columns["rmse"][:, -1].mean() < 0
 
 
 def test_fewer_scenes_are_spread_over_the_split():
@@ -157,6 +161,18 @@ def test_recorded_episodes_are_those_of_the_chosen_scenes():
         np.testing.assert_array_equal(snapshots[-1].boxes, evaluation.boxes[scene, 1:])
 
 
+def test_exploring_spends_nothing_on_glimpses_that_nobody_asks_for():
+    env = make_env("raster")
+    for t, observation, info in explore_scenes(make_agent("raster", env), env, np.array([7, 2])):
+        assert info["step"].tolist() == [t] * 5
+        np.testing.assert_allclose(observation["progress"], t / 4)
+        if t == 2:
+            break
+    assert env.scene_ids.tolist() == [7, 2, 7, 2, 7]
+    assert env.visited.sum(axis=(1, 2)).tolist() == info["tokens"].tolist()
+    assert env.snapshot(0).boxes.shape == (2, 4)
+
+
 # Comparisons -------------------------------------------------------------------------------------
 
 
@@ -165,8 +181,9 @@ def test_agents_are_charged_for_what_they_look_at_and_nothing_else():
     raster, ame = (result.evaluations[0] for result in comparison.results)
     split = comparison.record["split_block"]
     for evaluation, outputs in ((raster, ("logits",)), (ame, ("entropy", "logits"))):
-        new = np.diff(evaluation.tokens[:, 1:], axis=1, prepend=0)
-        cost = ENCODER.flops(new, evaluation.tokens[:, 1:] - new, split, outputs).total
+        tokens = evaluation.columns["tokens"][:, 1:]
+        new = np.diff(tokens, axis=1, prepend=0)
+        cost = ENCODER.flops(new, tokens - new, split, outputs).total
         np.testing.assert_array_equal(evaluation.flops[:, 1:], np.where(new > 0, cost, 0))
         assert (evaluation.flops[:, 0] == 0).all()
 
@@ -192,7 +209,7 @@ def test_differences_are_paired_over_scenes():
         ("raster", "ame"),
         ("center_out", "ame"),
     ]
-    hits = {result.label: result.evaluations[0].correct for result in comparison.results}
+    hits = {result.label: result.evaluations[0].columns["correct"] for result in comparison.results}
     expected = bootstrap_interval(hits["raster"].astype(float) - hits["ame"])
     interval = comparison.differences["raster", "ame"]
     np.testing.assert_allclose(interval.low, expected.low)
@@ -206,7 +223,7 @@ def test_spread_over_seeds_and_over_scenes_are_kept_apart(tmp_path):
     assert chance.seeds == (3, 4, 5)
     assert fixed.seeds == (3,)  # the other seeds would do the same
     assert fixed.over_seeds("accuracy") is None
-    per_seed = np.array([one.correct.mean(axis=0) for one in chance.evaluations])
+    per_seed = np.array([one.columns["correct"].mean(axis=0) for one in chance.evaluations])
     np.testing.assert_allclose(chance.over_seeds("accuracy"), per_seed.std(axis=0, ddof=1))
     np.testing.assert_allclose(chance.over_scenes["accuracy"].mean, per_seed.mean(axis=0))
     write_results(comparison, tmp_path)
@@ -257,11 +274,12 @@ def test_trained_agents_go_by_their_shortest_distinct_names(tmp_path):
 # Files and tables --------------------------------------------------------------------------------
 
 
-def test_files_hold_what_happened(tmp_path):
-    comparison = compare(["random", "oracle"], episodes=1)
-    write_results(comparison, tmp_path)
+def test_the_means_in_files_are_those_of_the_scenes_in_them(tmp_path):
+    write_results(compare(["random", "oracle"]), tmp_path)
     steps, scenes = read(tmp_path / "per_step.csv"), read(tmp_path / "per_scene.csv.gz")
     assert len(scenes) == 2 * 12 * 5
+    measures = {"accuracy", "negative_log_likelihood", "coverage", "calibration_error"}
+    assert {step["metric"] for step in steps} == measures
     for step in steps:
         rows = [row for row in scenes if (row["agent"], row["t"]) == (step["agent"], step["t"])]
         assert len({row["scene_id"] for row in rows}) == int(step["n"]) == 12
@@ -269,30 +287,41 @@ def test_files_hold_what_happened(tmp_path):
         def mean(column, rows=rows):
             return np.mean([float(row[column]) for row in rows])
 
-        if step["metric"] == "calibration_error":
+        assert float(step["gflops_step"]) == pytest.approx(mean("flops") / 1e9)
+        assert float(step["gflops_total"]) == pytest.approx(mean("flops_total") / 1e9)
+        policy = mean("flops_policy_total") / 1e9
+        assert float(step["gflops_policy_total"]) == pytest.approx(policy)
+        if step["metric"] == "calibration_error":  # of all scenes together
+            assert step["ci_lo"] == step["ci_hi"] == ""
             continue
         names = {"accuracy": "correct", "negative_log_likelihood": "log_probability"}
         sign = -1 if step["metric"] == "negative_log_likelihood" else 1
         column = names.get(step["metric"], step["metric"])
         assert float(step["mean"]) == pytest.approx(sign * mean(column), rel=1e-5)
         assert float(step["ci_lo"]) <= float(step["mean"]) <= float(step["ci_hi"])
-        assert float(step["gflops_step"]) == pytest.approx(mean("flops") / 1e9)
-        assert float(step["gflops_total"]) == pytest.approx(mean("flops_total") / 1e9)
-        policy = mean("flops_policy_total") / 1e9
-        assert float(step["gflops_policy_total"]) == pytest.approx(policy)
-    measures = {"accuracy", "negative_log_likelihood", "coverage", "calibration_error"}
-    assert {step["metric"] for step in steps} == measures
 
+
+def test_the_summary_says_what_the_table_of_steps_says(tmp_path):
+    write_results(compare(["random", "oracle"]), tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["scenes"]["name"] == SCENES.name
     assert summary["scenes"]["num_scenes"] == 12
-    final = [s for s in steps if (s["agent"], s["t"], s["metric"]) == ("random", "4", "accuracy")]
-    accuracy = summary["agents"]["random"]["final"]["accuracy"]
-    assert accuracy["mean"] == pytest.approx(float(final[0]["mean"]))
-    assert accuracy["ci_lo"] == pytest.approx(float(final[0]["ci_lo"]))
     assert summary["agents"]["oracle"]["privileged"]
+    assert summary["main_metric"] == "accuracy"
+    for step in read(tmp_path / "per_step.csv"):
+        if step["t"] == "4":
+            final = summary["agents"][step["agent"]]["final"][step["metric"]]
+            assert final["mean"] == pytest.approx(float(step["mean"]))
+            if "ci_lo" in final:
+                assert final["ci_lo"] == pytest.approx(float(step["ci_lo"]))
+
+
+def test_there_is_a_picture_of_each_agents_gaze_and_episodes(tmp_path):
+    write_results(compare(["random", "oracle"], episodes=1), tmp_path)
     for files in ("episodes/*.gif", "episodes/*.mp4", "gaze/*.png"):
-        assert len(list(tmp_path.glob(files))) == 2
+        names = [path.name for path in tmp_path.glob(files)]
+        assert len(names) == 2
+        assert {re.match("[a-z]+", name)[0] for name in names} == {"random", "oracle"}
 
 
 def test_the_same_run_writes_the_same_bytes(tmp_path):
@@ -303,9 +332,8 @@ def test_the_same_run_writes_the_same_bytes(tmp_path):
     files = {"summary.json", "curves.png", "per_scene.csv.gz", "report.html", "gaze/random.png"}
     assert files | {"episodes/random-scene-0.mp4"} <= {str(name) for name in names}
     for name in names:
-        if str(name) != run_folder.RUN_FILE:
-            same = (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-            assert same, name
+        same = (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+        assert same, name
 
 
 def test_an_untrained_head_has_no_accuracy_anywhere(tmp_path):
@@ -313,7 +341,7 @@ def test_an_untrained_head_has_no_accuracy_anywhere(tmp_path):
         comparison = compare(["raster", "ame"], encoder=untrained())
     evaluation = comparison.results[0].evaluations[0]
     assert comparison.main_metric is None
-    assert evaluation.correct is None
+    assert "correct" not in evaluation.columns
     with pytest.raises(ValueError, match="untrained head"):
         evaluation.final_score()
     write_results(comparison, tmp_path)
@@ -339,7 +367,7 @@ def test_the_table_shows_means_intervals_and_costs():
     for result in comparison.results:
         for t in (1, 2, 4):
             interval = result.over_scenes["accuracy"]
-            assert f"{100 * interval.mean[t]:.1f}".replace("100.0", "100") in text
+            assert f"{100 * interval.mean[t]:.1f}" in text
         assert f"{result.gflops()[-1]:#.3g}" in text
         assert f"{result.gflops('flops_without_recycling')[-1]:#.3g}" in text
     for word in ("multiply-accumulate", "upper bound", "12 scenes of memory", "tiny", "saved"):

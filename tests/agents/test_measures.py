@@ -12,11 +12,14 @@ from tiny import SETTINGS, MemoryScenes, raises_naming, tiny_encoder
 from agents import make_agent
 from agents.evaluation.curves import area_weights
 from agents.evaluation.gaze import measure_gaze
-from agents.evaluation.measures import calibration_error, measure_classes, measure_pixels
 from agents.evaluation.stopping import stop_at_confidence
 from agents.evaluation.walk import Evaluation, evaluate
 from ave_env.sensors.grid import GridSensor
-from ave_env.tasks.reconstruction import paste_known, root_mean_squared_error
+from ave_env.tasks.base import Truth
+from ave_env.tasks.calibration import calibration_error
+from ave_env.tasks.classification import Classification
+from ave_env.tasks.metrics import COVERAGE
+from ave_env.tasks.reconstruction import measure_pixels, paste_known, root_mean_squared_error
 from ave_env.vector import ActiveExplorationVectorEnv
 
 
@@ -28,21 +31,24 @@ def evaluation_of(confidence, correct, flops=None, per_action=0) -> Evaluation:
     return Evaluation(
         agent="someone",
         task="classification",
-        trained_head=True,
         uses_chance=False,
         flops_per_action=per_action,
-        num_classes=9,
         scene_ids=np.arange(count),
         labels=np.where(correct[:, -1], 1, 0),
-        flops=flops,
-        flops_without_recycling=flops,
-        tokens=nothing,
-        coverage=nothing / 1.0,
         boxes=np.zeros((count, steps, 4), np.int64),
-        prediction=np.where(correct, np.where(correct[:, -1:], 1, 0), 5),
-        rank=nothing,
-        confidence=confidence,
-        log_probability=nothing / 1.0,
+        columns={
+            "flops": flops,
+            "flops_without_recycling": flops,
+            "tokens": nothing,
+            "coverage": nothing / 1.0,
+            "prediction": np.where(correct, np.where(correct[:, -1:], 1, 0), 5),
+            "correct": correct,
+            "rank": nothing,
+            "confidence": confidence,
+            "log_probability": nothing / 1.0,
+        },
+        declared=(*Classification(9).metrics, COVERAGE),
+        scores=nothing / 1.0,
     )
 
 
@@ -79,7 +85,10 @@ def test_a_scene_that_was_seen_whole_has_no_unseen_error():
 
 def test_the_rank_counts_the_classes_above_the_true_one():
     logits = np.array([[0.0, 3.0, 1.0, 2.0]]).repeat(4, axis=0)
-    found = measure_classes(logits, np.arange(4))
+    nothing = np.zeros((4, 1, 1), np.uint8)
+    truth = Truth(images=nothing, labels=np.arange(4), visited=nothing)
+    found = Classification(4).measure({"logits": logits}, truth)
+    assert found["correct"].tolist() == [False, True, False, False]
     assert found["rank"].tolist() == [3, 0, 2, 1]
     assert found["prediction"].tolist() == [1, 1, 1, 1]
     np.testing.assert_allclose(np.exp(found["log_probability"]).sum(), 1)
@@ -97,10 +106,12 @@ def test_reconstructions_are_measured_as_painted_and_as_pasted():
         **SETTINGS,
     )
     found = evaluate(make_agent("raster", env), env, progress=False)
-    assert (found.rmse <= found.rmse_predicted + 1e-3).all()  # pasting the truth can only help
-    share = np.sqrt(1 - found.coverage)
-    np.testing.assert_allclose(found.rmse, found.rmse_unseen * share, rtol=1e-4)
-    np.testing.assert_allclose(found.returns(), found.rmse[:, 0] - found.rmse[:, -1])
+    columns = found.columns
+    rmse = columns["rmse"]
+    assert (rmse <= columns["rmse_predicted"] + 1e-3).all()  # pasting the truth can only help
+    share = np.sqrt(1 - columns["coverage"])
+    np.testing.assert_allclose(rmse, columns["rmse_unseen"] * share, rtol=1e-4)
+    np.testing.assert_allclose(found.returns(), rmse[:, 0] - rmse[:, -1])
     assert {"rmse", "rmse_predicted", "rmse_unseen", "pixel_distance"} <= set(found.metrics())
 
 
@@ -108,7 +119,8 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
     rng = np.random.default_rng(0)
     confidence = rng.random((500, 2))
     correct = rng.random((500, 2)) < confidence**2  # sure of itself too often
-    for column, found in enumerate(calibration_error(confidence, correct)):
+    found = calibration_error({"confidence": confidence, "correct": correct})
+    for column, error in enumerate(found):
         bins = np.floor(confidence[:, column] * 15).astype(int)
         gaps = 0.0
         for each in range(15):
@@ -116,7 +128,7 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
             if inside.any():
                 gap = confidence[inside, column].mean() - correct[inside, column].mean()
                 gaps += inside.mean() * abs(gap)
-        assert found == pytest.approx(gaps, abs=1e-6)
+        assert error == pytest.approx(gaps, abs=1e-6)
 
 
 # Areas -------------------------------------------------------------------------------------------
@@ -196,3 +208,13 @@ def test_maps_of_gaze_count_the_patches_that_glimpses_showed(wrap):
         expected[scene, glimpse, sensor.patch_ids(actions[scene, glimpse])] = 1
     np.testing.assert_allclose(gaze.by_glimpse.reshape(3, 24), expected.mean(axis=0))
     np.testing.assert_allclose(gaze.in_episode.ravel(), expected.any(axis=1).mean(axis=0))
+
+
+def test_a_glimpse_of_any_size_looks_at_every_patch_that_it_overlaps():
+    boxes = np.array([[[0, 0, 1, 1], [15, 16, 17, 32], [10.5, 90, 20, 100], [0, 0, 0, 0]]])
+    gaze = measure_gaze(boxes, (2, 6), 16)
+    looked = [[], [], [], []]
+    for glimpse, row, column in zip(*gaze.by_glimpse.nonzero(), strict=True):
+        looked[glimpse].append((int(row), int(column)))
+    # The third goes on at the left edge; the last is none.
+    assert looked == [[(0, 0)], [(0, 1), (1, 1)], [(0, 0), (0, 5), (1, 0), (1, 5)], []]

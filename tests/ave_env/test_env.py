@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
-from tiny import IMAGE_SIZE, SETTINGS, MemoryScenes, raises_naming
+from tiny import IMAGE_SIZE, OWN_TASKS, SETTINGS, MemoryScenes, raises_naming
 
 import ave_env
-from ave_env.configuration import OBSERVABLES, TASKS, Configuration
+from ave_env.configuration import OBSERVABLES, Configuration
 from ave_env.registration import ENVIRONMENTS
 from ave_env.sensors.grid import GridSensor
 
@@ -76,7 +76,7 @@ def registered(request, data_root):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("task", list(TASKS))
+@pytest.mark.parametrize("task", OWN_TASKS)
 def test_gymnasium_finds_nothing_to_complain_about(registered, task):
     env_id, needs = registered
     env = gym.make(env_id, encoder=None, task=task, **needs)
@@ -87,7 +87,7 @@ def test_gymnasium_finds_nothing_to_complain_about(registered, task):
 @pytest.mark.filterwarnings("ignore:The minimal resolution for an image is 36x36")
 @pytest.mark.filterwarnings("ignore:Your observation visited has an unconventional shape")
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("task", list(TASKS))
+@pytest.mark.parametrize("task", OWN_TASKS)
 def test_sb3_finds_nothing_to_complain_about(registered, task):
     env_id, needs = registered
     check_env_for_sb3(gym.make(env_id, encoder=None, task=task, **needs))
@@ -176,7 +176,7 @@ def test_observations_say_what_was_looked_at(wrap_azimuth):
         assert reward == 0.0
 
 
-@pytest.mark.parametrize("task", list(TASKS))
+@pytest.mark.parametrize("task", OWN_TASKS)
 def test_info_has_the_same_keys_and_types_throughout(task):
     env = make(task=task)
     types = INFO_TYPES | ({"rmse": float} if task == "reconstruction" else {})

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from panoramas import save_panorama_encoder
 from scene_trees import make_tree
 from tiny import CLASS_NAMES
 
-import train_agent
-import train_encoder
-from ave_env.scenes.synthetic.panoramas import SyntheticScenes
-from encoders import build_encoder
-from encoders.storage import load_encoder, save_encoder, weights_hash
-from encoders.training.config import EncoderShape
+from agents.commands import eval_agent, train_agent, train_encoder
+from agents.commands.errors import called_as
+from encoders.storage import load_encoder, weights_hash
 
-ROOT = Path(train_agent.__file__).parent
-SHAPE = EncoderShape(width=16, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def encoder(tmp_path):
-    names = SyntheticScenes("train").class_names
-    config = dataclasses.replace(
-        SHAPE.config("tiny", (64, 128), names), class_names=names, weights="trained"
-    )
-    return save_encoder(build_encoder(config), tmp_path / "encoder")
+    return save_panorama_encoder(tmp_path / "encoder")
 
 
 def run(module, monkeypatch, *arguments) -> None:
-    monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", [f"{module.COMMAND}.py", *map(str, arguments)])
     module.main()
 
 
@@ -68,11 +60,18 @@ def test_ppo_trains_compares_and_resumes(tmp_path, encoder, monkeypatch, capsys)
     assert list(folder.rglob("*.gif"))
     record = json.loads((folder / "run.json").read_text())
     assert record["configuration"]["policy"] == "ppo"
+    assert record["made_by"] == "train_agent"
     assert json.loads((folder / "agent.json").read_text())["encoder_hash"] == before
     assert weights_hash(load_encoder(encoder)) == before
 
     run(train_agent, monkeypatch, "--resume", folder, "-n", 640)
     assert json.loads((folder / "agent.json").read_text())["timesteps"] == 640
+    assert json.loads((folder / "run.json").read_text()) == record
+    first, second = json.loads((folder / "times.json").read_text())
+    assert first["command"] == record["command"]
+    assert second["command"].endswith(f"--resume {folder} -n 640")
+    assert first["started"] <= first["finished"] <= second["started"] <= second["finished"]
+    assert 0 < second["seconds"] < 100
 
 
 def test_a_policy_without_parameters_fine_tunes_the_encoder(tmp_path, encoder, monkeypatch, capsys):
@@ -95,8 +94,15 @@ def test_an_encoder_trains_on_any_folder_and_resumes(tmp_path, monkeypatch, caps
     assert encoder.config.class_names == tuple(sorted(CLASS_NAMES))
     assert encoder.grid == (4, 4)
     assert "accuracy_full" in capsys.readouterr().out
-    run(train_encoder, monkeypatch, "--resume", folder)
+    run(train_encoder, monkeypatch, "--resume", folder, "--device", "cpu", "--progress")
     assert weights_hash(load_encoder(folder)) == weights_hash(encoder)
+    with pytest.raises(SystemExit) as stop:
+        run(train_encoder, monkeypatch, "--resume", folder, "--epochs", 9, "--image-size", 64, 64)
+    for change in ("training.epochs: was 2, now 9", "image_size: was (32, 32), now (64, 64)"):
+        assert change in str(stop.value)
+    assert "batch_size" not in str(stop.value)
+    with pytest.raises(SystemExit, match=r"made by train_encoder\.py .*, and train_agent\.py"):
+        run(train_agent, monkeypatch, "--resume", folder)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,13 @@ def test_an_encoder_trains_on_any_folder_and_resumes(tmp_path, monkeypatch, caps
         (["train_agent.py", "--data-root", "/nowhere"], ["train_agent.py: error:", "/nowhere"]),
         (["train_agent.py", "--encoder", "tore-nan"], ["no encoder 'tore-nan'"]),
         (["train_agent.py", "--env", "AVE-Sun-v0"], ["AVE-Sun"]),
+        (["train_agent.py", "--policy", "chekerboard"], ["did you mean 'checkerboard'", "ppo"]),
+        (["train_agent.py", "--policy", "oracle"], ["policy='oracle' is told the answer"]),
+        (["train_agent.py", "--policy", "nowhere:It"], ["'nowhere:It'", "package.module:name"]),
+        (["train_agent.py", "--agents", "random", "amme"], ["no agent 'amme'", "did you mean"]),
+        (["train_agent.py", "--task", "reconstructio"], ["did you mean", "'reconstruction'"]),
+        (["train_agent.py", "--sensor", "gird"], ["sensor='gird'", "did you mean 'grid'"]),
+        (["train_agent.py", "--sensor-options", "scale"], ["'scale'; expected key=value"]),
         (["train_agent.py", "--resume", "/nowhere"], ["/nowhere", "not a run folder"]),
         (["train_encoder.py", "--env", "CartPole-v1"], ["CartPole-v1", "AVE-Synthetic-v0"]),
         (["train_agent.py", "--split-block", "9", "--smoke"], ["split_block 9", "[0, 6]"]),
@@ -129,7 +142,36 @@ def test_a_mistake_is_one_line_that_names_it(arguments, words, tmp_path):
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stdout + done.stderr
-    assert not list(tmp_path.glob("runs/*/run.json"))  # what never began leaves no run behind
+    assert not list(tmp_path.glob("runs/*"))  # what never began leaves no run behind
+
+
+def test_a_part_of_ones_own_is_found_in_the_current_folder(tmp_path, encoder, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from agents.policies.fixed import RasterAgent\n\n\n"
+        "class Mine(RasterAgent):\n    name = 'mine'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    run(
+        *(eval_agent, monkeypatch, "--agents", "mine:Mine", "raster", "--smoke", "--episodes", 0),
+        *("--no-progress", *sizes(encoder)),
+    )
+    (table,) = tmp_path.glob("runs/*/summary.json")
+    agents = json.loads(table.read_text())["agents"]
+    assert agents["mine"]["source"] == "mine:Mine"
+    assert agents["mine"]["final"] == agents["raster"]["final"]
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [("train_agent.py", "python train_agent.py"), ("bin/ave-train", "ave-train")],
+)
+def test_a_command_speaks_of_itself_as_it_was_called(called, shown, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [called, "--resume", "/nowhere"])
+    assert called_as() == shown
+    with pytest.raises(SystemExit) as stop:
+        train_agent.main()
+    assert str(stop.value).startswith(f"{Path(called).name}: error: /nowhere: no run.json")
 
 
 def test_help_does_not_wait_for_torch():

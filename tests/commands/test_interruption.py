@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,25 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from panoramas import save_panorama_encoder
 from safetensors.numpy import load_file
 
-import train_agent
+from agents.commands import train_agent
 from agents.learning.history import VALIDATIONS_FILE
-from ave_env.scenes.synthetic.panoramas import CLASS_NAMES
-from encoders import build_encoder
-from encoders.storage import save_encoder
-from encoders.training.config import EncoderShape
 
-ROOT = Path(train_agent.__file__).parent
-SHAPE = EncoderShape(width=16, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
+ROOT = Path(__file__).parents[2]
 STEPS = 20 * 128  # a rollout is 32 rows of 4 glimpses
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    config = SHAPE.config("tiny", (64, 128), CLASS_NAMES)
-    config = dataclasses.replace(config, class_names=CLASS_NAMES, weights="trained")
-    return save_encoder(build_encoder(config), tmp_path_factory.mktemp("encoder"))
+    return save_panorama_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 def command(encoder, output, *arguments) -> list[str]:

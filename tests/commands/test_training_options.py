@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 from tiny import raises_naming
 
-import train_agent
+from agents.commands import eval_agent, train_agent, train_encoder
+from agents.commands.options import EnvironmentOptions, read_pairs, write_pairs
+from agents.commands.train_agent import Options
 from agents.commands.yaml_options import (
     DEFAULTS_FOLDER,
     environment_defaults,
     read_yaml,
     with_values,
 )
+from ave_env.configuration import Configuration
 from ave_env.registration import ENVIRONMENTS
-from train_agent import Options
 
-ROOT = Path(train_agent.__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -104,8 +106,57 @@ def test_a_resumed_run_keeps_its_options_and_may_only_go_on_longer(parse, tmp_pa
     assert resumed == dataclasses.replace(options, resume=tmp_path)
     longer = parse("--resume", tmp_path, "-n", 640, "--no-progress")
     assert (longer.total_timesteps, longer.progress) == (640, False)
-    with pytest.raises(SystemExit, match="n_envs is 16 in this run and cannot become 32"):
-        parse("--resume", tmp_path, "--n-envs", 32)
+    with pytest.raises(SystemExit) as stop:
+        parse("--resume", tmp_path, "--n-envs", 32, "--ppo.gamma", 0.5, "-n", 640)
+    assert "(n_envs: was 16, now 32; ppo.gamma: was 0.9, now 0.5)" in str(stop.value)
+
+
+@pytest.mark.parametrize("module", [train_agent, train_encoder])
+def test_a_run_of_another_command_is_not_resumed(module, monkeypatch, tmp_path):
+    record = {"made_by": "eval_agent", "configuration": {"agents": ["random"]}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    monkeypatch.setattr(sys, "argv", [f"{module.COMMAND}.py", "--resume", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        module.main()
+    expected = f"made by eval_agent.py (ave-eval), and {module.COMMAND}.py"
+    assert expected in str(stop.value)
+    assert "\n" not in str(stop.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"configuration": [1]}', "null"])
+def test_what_is_no_record_of_a_run_is_one_line(monkeypatch, tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["train_encoder.py", "--resume", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"run\.json: ") as stop:
+        train_encoder.main()
+    assert "\n" not in str(stop.value)
+
+
+def test_options_of_a_part_are_pairs_of_names_and_yaml(parse, tmp_path):
+    words = ["scale=2", "rate=1e-3", "name=a=b", "sizes=[1, 2]", "empty=", "on=true"]
+    options = parse("--sensor-options", *words)
+    values = {"scale": 2, "rate": 1e-3, "name": "a=b", "sizes": [1, 2], "empty": None, "on": True}
+    assert options.sensor_options == values
+    assert options.settings()["sensor_options"] == values
+    assert read_pairs(write_pairs(values)) == values
+    assert options.settings()["encoder_options"] is None  # as the environment has them
+    path = tmp_path / "mine.yml"
+    path.write_text("sensor_options: {scale: 2}\nsensor: my.package:Sensor\n")
+    options = parse("--conf-file", path)
+    assert (options.sensor, options.sensor_options) == ("my.package:Sensor", {"scale": 2})
+    for words in (["scale"], ["=2"], ["scale=1", "scale=2"], ["scale=["]):
+        with pytest.raises(ValueError, match=r"scale|=2"):
+            read_pairs(words)
+
+
+def test_what_two_commands_ask_about_an_environment_is_declared_once():
+    shared = {field.name: field.type for field in dataclasses.fields(EnvironmentOptions)}
+    for command in (train_agent, eval_agent):
+        options = command.Options()
+        assert isinstance(options, EnvironmentOptions)
+        assert shared.keys() - {"env"} <= options.settings().keys()
+    keywords = {field.name for field in dataclasses.fields(Configuration)}
+    assert shared.keys() - {"env"} <= keywords
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ave_env.scenes import Scenes
 
 IMAGE_SIZE = (64, 96)
 SETTINGS = {"image_size": IMAGE_SIZE, "num_glimpses": 4}  # a grid of 4x6 patches, 15 windows
+OWN_TASKS = ("classification", "reconstruction")  # other tests register more
 CLASS_NAMES = ("one", "two", "three", "four", "five")
 
 

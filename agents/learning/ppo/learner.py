@@ -162,7 +162,7 @@ class PpoLearner(Learner):
         observer, configuration = self.env.observer, self.env.configuration
         assert observer is not None  # without one there is nothing to observe
         description = {
-            "agent": self.name,
+            "agent": self.recorded_name(),
             "policy": dataclasses.asdict(self.policy_config),
             "timesteps": self.num_timesteps,
             "encoder": observer.encoder.config.name,

@@ -136,7 +136,7 @@ class PlaceLearner(Learner):
         write_json(folder / VALUES_FILE, self.values.tolist())
         environment = {**self.made_with, "num_glimpses": self.env.num_glimpses}
         description = {
-            "agent": self.name,
+            "agent": self.recorded_name(),
             "timesteps": self._steps,
             "encoder_options": self.env.observer.options if self.env.observer else {},
             "environment": {**environment, "task": self.env.configuration.task},

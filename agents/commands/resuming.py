@@ -1,0 +1,105 @@
+"""Runs that are continued with the options they were begun with."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agents.commands.yaml_options import with_values
+from agents.reports.provenance import RUN_FILE
+
+Options = TypeVar("Options")
+
+# Scripts of the commands, and what they are called where the package is installed.
+_CONSOLE_SCRIPTS = {
+    "train_agent": "ave-train",
+    "train_encoder": "ave-train-encoder",
+    "eval_agent": "ave-eval",
+}
+
+
+def given_options(arguments: list[str], *names: str) -> argparse.Namespace | None:
+    """What a command line says about some options on which the defaults of the others depend.
+
+    Args:
+        arguments: The command line without the program.
+        *names: Options with one value, without dashes before them.
+
+    Returns:
+        Each as text, None where it is not given; None instead where one has no value, of which the
+        real parser says what is wrong.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        parser.add_argument(*{f"--{name}", f"--{name.replace('-', '_')}"})
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError:
+        return None
+
+
+def saved_options(folder: Path, defaults: Options, command: str) -> Options:
+    """The options of a run that a command is to continue.
+
+    Args:
+        folder: The run folder.
+        defaults: What options are that the record does not hold.
+        command: Name of the command's module.
+
+    Raises:
+        ValueError: Not a run folder, or one that another command made.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder}: no {RUN_FILE}, not a run folder")
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        maker, saved = record.get("made_by", command), dict(record["configuration"])
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: not the record of a run: {error!r}") from error
+    if maker != command:
+        raise ValueError(
+            f"{folder}: made by {_script(maker)}, and {_script(command)} cannot continue it"
+        )
+    return with_values(defaults, saved | {"resume": folder}, str(path))
+
+
+def refuse_changes(options: Any, saved: Any, may_change: Collection[str]) -> None:
+    """Makes sure that a run is continued as it was begun.
+
+    Args:
+        options: What the command line asks for, with `resume`.
+        saved: What the run was begun with.
+        may_change: Options that need not stay as they were; those of a part as `part.option`.
+
+    Raises:
+        ValueError: Other options differ.
+    """
+    changed = [
+        f"{name}: was {before}, now {now}"
+        for name, before, now in _differences(saved, options)
+        if name not in may_change
+    ]
+    if changed:
+        raise ValueError(
+            f"{options.resume}: a run is resumed with its own options ({'; '.join(changed)}); "
+            "leave these out, or start a new run"
+        )
+
+
+def _differences(before: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for field in dataclasses.fields(before):
+        name = prefix + field.name
+        old, new = getattr(before, field.name), getattr(now, field.name)
+        if dataclasses.is_dataclass(old):
+            yield from _differences(old, new, f"{name}.")
+        elif old != new:
+            yield name, old, new
+
+
+def _script(command: str) -> str:
+    return f"{command}.py ({_CONSOLE_SCRIPTS[command]})" if command in _CONSOLE_SCRIPTS else command
