@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +72,18 @@ def test_seen_shares_are_those_of_a_count_of_pixels():
             for band, (y, x) in enumerate(first[scene]):
                 square = seen[y : y + side, np.arange(x, x + side) % size[1]]
                 assert shares[scene, step, band] == pytest.approx(square.mean())
+
+
+def test_every_result_and_every_column_is_explained():
+    text = (ROOT / "results/README.md").read_text("utf-8")
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    explained = set(re.findall(r"`([^`]+)`", text))
+    tables = sorted((ROOT / "results").glob("*.csv"))
+    assert {path.name for path in tables} == {name for name in explained if name.endswith(".csv")}
+    encoders = set()
+    for path in tables:
+        with path.open(newline="") as file:
+            table = csv.DictReader(file)
+            assert tuple(table.fieldnames) == load("collect_results").COLUMNS
+            encoders |= {row["encoder"] for row in table}
+    assert set(load("collect_results").COLUMNS) | encoders <= explained
