@@ -92,10 +92,10 @@ class CachedScenes(Scenes):
             raise AttributeError(name)
         return getattr(self.scenes, name)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         transient = ("_slots", "_pixels", "_readable")
         return {key: value for key, value in self.__dict__.items() if key not in transient}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._clear()

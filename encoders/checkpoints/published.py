@@ -128,11 +128,13 @@ def _described(
     )
 
 
-def _with_command_line(weights: PublishedWeights, content: Mapping[str, Any]) -> PublishedWeights:
+def _with_command_line(
+    weights: PublishedWeights, content: Mapping[str, object]
+) -> PublishedWeights:
     """Adds what the arguments kept beside the tensors say: MAE's loss, TORE's decoder heads."""
-    arguments = content.get("args")
-    if arguments is None and isinstance(content.get("hyper_parameters"), Mapping):
-        arguments = content["hyper_parameters"].get("args")
+    arguments, parameters = content.get("args"), content.get("hyper_parameters")
+    if arguments is None and isinstance(parameters, Mapping):
+        arguments = parameters.get("args")
     values = arguments if isinstance(arguments, Mapping) else getattr(arguments, "__dict__", {})
     normalised = values.get("norm_pix_loss") is True
     weights = dataclasses.replace(weights, patch_normalised_pixels=normalised)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -112,7 +111,7 @@ class WeightsShape:
         """Tokens before those of the patches."""
         return int(self.class_token) + int(self.distilled) + self.reg_tokens
 
-    def vit_arguments(self, num_heads: int, no_embed_class: bool) -> dict[str, Any]:
+    def vit_arguments(self, num_heads: int, no_embed_class: bool) -> dict[str, float | str | None]:
         """The keyword arguments with which timm builds such a Vision Transformer.
 
         Args:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 # Published checkpoints keep their command line and a few numbers beside the tensors. None of these
 # types does more than hold data. Modules are spelt as in the file, which differs between versions.
+# Any, because what `__reduce__` returns has no narrower type.
 _HARMLESS: list[Any] = [
     argparse.Namespace,
     (pathlib.PosixPath, "pathlib.PosixPath"),
@@ -32,7 +33,7 @@ class CheckpointError(ValueError):
     """A file of weights that cannot be used; the message names the file and what is wrong."""
 
 
-def read_weight_file(path: Path) -> Any:
+def read_weight_file(path: Path) -> Any:  # `torch.save` writes anything
     """Reads a `.safetensors` file, or anything `torch.save` wrote, onto the CPU.
 
     Args:

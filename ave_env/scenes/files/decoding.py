@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -196,5 +196,5 @@ def _to_rgb(image: Image.Image, path: str) -> np.ndarray:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, (*TRANSPARENT_COLOUR, 255))
         image = Image.alpha_composite(background, image)
-    pixels: Any = np.array(image.convert("RGB"))
+    pixels: np.ndarray = np.array(image.convert("RGB"))
     return pixels

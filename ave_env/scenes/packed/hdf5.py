@@ -38,7 +38,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
@@ -126,7 +125,7 @@ def read_header(path: str) -> Header:
         )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A string attribute, which h5py returns as text or, of fixed length, as bytes."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
@@ -243,10 +242,10 @@ class Hdf5Scenes(EncodedScenes):
                 file.close()
         self._file = self._handle = self._images = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_file": None, "_handle": None, "_images": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         _OPEN.add(self)
 
@@ -284,7 +283,7 @@ def open_file(path: str) -> Iterator[h5py.File]:
         raise SceneError(path, f"no readable HDF5 file, or only part of one: {error}") from error
 
 
-def read_columns(path: str, group: Any, num_classes: int) -> Columns:
+def read_columns(path: str, group: h5py.Group, num_classes: int) -> Columns:
     """Returns what a split says of its images, after checking it."""
     missing = [key for key in ("images", "labels") if key not in group]
     if missing:
@@ -311,7 +310,7 @@ def read_columns(path: str, group: Any, num_classes: int) -> Columns:
     return Columns(labels, optional["crc32"], optional["extents"])
 
 
-def read_names(path: str, group: Any) -> list[str]:
+def read_names(path: str, group: h5py.Group) -> list[str]:
     """Returns where the images of a split came from, or their numbers if that is not known."""
     if "names" not in group:
         return [str(row) for row in range(len(group["labels"]))]

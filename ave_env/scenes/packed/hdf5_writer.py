@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -24,6 +24,9 @@ from ave_env.scenes.packed.hdf5 import (
     read_header,
     read_names,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _BATCH = 256  # images moved between Python and HDF5 at once
 
@@ -54,7 +57,7 @@ class _Disk(io.FileIO):
 
     _failure: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         rest = memoryview(data).cast("B")
         size = len(rest)
         try:
@@ -102,7 +105,7 @@ def write_packed(path: str, header: Header, splits: dict[str, Contents]) -> None
         os.fsync(disk.fileno())
 
 
-def _write_split(group: Any, contents: Contents, disk: _Disk) -> None:
+def _write_split(group: h5py.Group, contents: Contents, disk: _Disk) -> None:
     names = [name.encode("utf-8", "surrogateescape") for name in contents.names]
     group.create_dataset("names", data=names, dtype=h5py.string_dtype())
     group["labels"] = contents.labels
