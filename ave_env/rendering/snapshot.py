@@ -17,7 +17,7 @@ class Snapshot:
         scene: The whole scene in RGB, uint8 `[H, W, 3]`. Agents never see it.
         visited: Patches that a glimpse has shown, uint8 0/1 `[grid_h, grid_w]`.
         boxes: Glimpses in the order taken, int64 `[t, 4]`: y0, x0, y1, x1 in pixels. `x1 > W`
-            means that the glimpse goes on at the left edge.
+            means that the glimpse continues at the left edge.
         num_glimpses: Glimpses an episode may take, at least `t`.
         class_names: One name per class.
         label: True class, an index into `class_names`.
@@ -37,7 +37,7 @@ class Snapshot:
             end of an episode. None lets the meter rescale itself as the cost grows.
 
     Raises:
-        ValueError: If an array has another shape or dtype, or `label` names no class.
+        ValueError: If an array has another shape or dtype, or `label` is not the index of a class.
     """
 
     scene: np.ndarray

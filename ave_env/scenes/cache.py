@@ -13,10 +13,10 @@ class CachedScenes(Scenes):
     """Scenes that are loaded once and then kept, as long as there is room.
 
     What is in memory stays there: once the bound is reached, further scenes are loaded each time.
-    Episodes visit scenes at random or one after the other; against both this loses nothing to
-    replacing the least recently used scene, which would make an epoch longer than the cache miss
-    every time. The memory is taken as it fills. Copies and pickles start with an empty cache;
-    forked processes share what was loaded before.
+    Episodes visit scenes at random or one after the other. Against random visits, replacing the
+    least recently used scene would score no more hits; against sequential ones it would score none
+    where not all scenes fit. The memory is taken as it fills. Copies and pickles start with an
+    empty cache; forked processes share what was loaded before.
 
     Attributes:
         scenes: The scenes underneath.

@@ -135,7 +135,7 @@ def _look_into_folder(
     report = Report(folder.source)
     ignored: set[str] = set()
     for split in folder.splits:
-        with contextlib.suppress(SceneError):  # comes again when the split is opened
+        with contextlib.suppress(SceneError):  # raised again when the split is opened
             ignored.update(folder.list(split).ignored)
     if ignored:
         some = enumerate_some(sorted(ignored), 3)

@@ -24,7 +24,7 @@ class SceneError(ValueError):
 
 
 def printable(text: str) -> str:
-    """Escapes the bytes of a file name that are no valid UTF-8, which print would refuse."""
+    """Escapes the bytes of a file name that are not valid UTF-8, which `print` would refuse."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -24,7 +24,7 @@ Every image is decoded once, so that no broken one gets in. JPEG and PNG files a
 byte unless --image-size asks for another size; other formats become PNG. The splits are those of
 the folder.
 
-A run that was stopped goes on where it was when the same command is given again: what it has done
+A run that was stopped continues where it left off when the same command is given again: its work
 is kept in OUT.partial. OUT appears only when it is complete and has been read back."""
 
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SIGTERM with 143.
     """
     options = _parser().parse_args(arguments)
-    kept = f"what is done is kept in {options.out}.partial; run the same command to go on"
+    kept = f"work so far is kept in {options.out}.partial; run the same command again to continue"
     try:
         with exit_on_sigterm():
             counts = pack(
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         type=positive,
         metavar=("H", "W"),
-        help="store images at this size: panoramas resized, of others the middle",
+        help="store images at this size: panoramas are resized, others also cropped",
     )
     parser.add_argument(
         "--image-format",

@@ -43,7 +43,7 @@ def open_scenes(
         seed: Seed of synthetic scenes.
         list_file: List of the panoramas of a SUN360 folder; its first tenth is `val`.
         seamless: Whether the left and right edges of the images meet; None = as the source says.
-            Seamless images are resized, of others the middle is cut out.
+            Seamless images are resized; others are resized and cropped to their middle.
         cache_bytes: Memory to spend on decoded images.
 
     Returns:
@@ -140,7 +140,7 @@ class DataRoot:
         expected = f"a folder {LAYOUTS[self.source]}"
         if not os.path.exists(self.path):
             raise SceneError(
-                self.path, f"{self.named_by} names nothing; expected {expected} or an HDF5 file"
+                self.path, f"{self.named_by} points to nothing; expected {expected} or an HDF5 file"
             )
         if os.path.isdir(self.path):
             from ave_env.scenes.files.folder import FolderScenes
@@ -163,8 +163,8 @@ class DataRoot:
         if not h5py.is_hdf5(self.path):
             raise SceneError(
                 self.path,
-                f"{self.named_by} names no HDF5 file; expected one, or {expected} (archives have "
-                "to be unpacked)",
+                f"{self.named_by} points to a file that is not HDF5; expected an HDF5 file or "
+                f"{expected} (archives have to be unpacked)",
             )
         return Hdf5Scenes(
             self.path, split, image_size=image_size, source=self.source, seamless=seamless

@@ -124,7 +124,7 @@ def _read_positions(
     if image_size is None:
         if not (square_without or square_with):
             raise CheckpointError(
-                f"pos_embed has {rows} rows, which are no square grid; give the image size"
+                f"pos_embed has {rows} rows, which do not form a square grid; give the image size"
             )
         edge = side * math.isqrt(rows if square_without else rows - prefix)
         return square_without and prefix > 0, (edge, edge)

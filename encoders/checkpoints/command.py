@@ -107,7 +107,7 @@ def inspect(path: Path, options: ImportOptions) -> bool:
         weights = read_published(path, options.get("branch"))
         print(f"{path}: {weights.kind}\n{list_shapes(weights.tensors)}")
         if weights.dropped:
-            print(f"  no part of the encoder, left out: {listed(weights.dropped)}")
+            print(f"  not part of the encoder, left out: {listed(weights.dropped)}")
     try:
         encoder = import_encoder(path, **options)
     except CheckpointError as error:

@@ -36,7 +36,7 @@ class PublishedWeights:
     Attributes:
         kind: Where such weights come from, for people.
         tensors: Under the names of timm and the official MAE.
-        dropped: Names in the file of what is no part of an encoder, e.g. a projection head.
+        dropped: Names in the file that are not part of an encoder, e.g. a projection head.
         num_heads: Attention heads; None where neither the file nor the width tells.
         decoder_num_heads: The same of the decoder.
         image_size: Height and width, where the file says so.
@@ -178,6 +178,6 @@ def _with_folder_config(weights: PublishedWeights, config: dict[str, Any]) -> Pu
     except KeyError as error:
         raise CheckpointError(f"config.json has no {error}") from error
     raise CheckpointError(
-        "config.json is neither ours nor that of a Hugging Face ViTMAE (model_type 'vit_mae') or a "
-        f"timm model (architecture); it has {sorted(config)[:8]}"
+        "config.json is not that of an encoder of this package, a Hugging Face ViTMAE (model_type "
+        f"'vit_mae') or a timm model (architecture); it has {sorted(config)[:8]}"
     )

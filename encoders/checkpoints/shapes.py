@@ -74,7 +74,7 @@ class WeightsShape:
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         if missing := [name for name in _REQUIRED if name not in shapes]:
-            raise CheckpointError(f"no plain Vision Transformer: missing {listed(missing)}")
+            raise CheckpointError(f"not a plain Vision Transformer: missing {listed(missing)}")
         for name, rank in _RANKS.items():
             if name in shapes and len(shapes[name]) != rank:
                 raise CheckpointError(
@@ -118,7 +118,7 @@ class WeightsShape:
             num_heads: Attention heads.
             no_embed_class: Whether the prefix tokens have no rows in the position table.
         """
-        # timm rounds the product down, so aim at the middle where the ratio is no round number.
+        # timm rounds the product down, so aim at the middle where the ratio is not a whole number.
         mlp_width = self.mlp_width + (0.5 if self.mlp_width % self.width else 0)
         return {
             "embed_dim": self.width,

@@ -27,7 +27,7 @@ class Unwrapped:
         prefix: What stood before their names, e.g. `module.backbone.`.
         tensors: Under the names of timm and the official MAE; also those that nobody expects, which
             are named when the encoder is built.
-        dropped: Names of what is no part of an encoder.
+        dropped: Names of tensors that are not part of an encoder.
     """
 
     container: str | None
@@ -152,7 +152,7 @@ def _modern(name: str) -> str:
 def _take_class_head(
     body: dict[str, Tensor], rest: dict[str, Tensor], prefix: str
 ) -> tuple[str, ...]:
-    """Moves a class head from `rest` to `body` and removes what is no part of an encoder.
+    """Moves a class head from `rest` to `body` and removes what is not part of an encoder.
 
     AME and TORE keep the head, a `Sequential` of one layer, beside the model; DINO and MoCo v3 keep
     projection heads of several layers.

@@ -60,7 +60,7 @@ def read_weight_file(path: Path) -> Any:  # `torch.save` writes anything
                 "it with torch.load(..., weights_only=False) and save its tensors as .safetensors"
             ) from error
         raise CheckpointError(
-            f"{path}: damaged, or no file of weights ({type(error).__name__}: {_reason(error)})"
+            f"{path}: damaged, or not a file of weights ({type(error).__name__}: {_reason(error)})"
         ) from error
 
 

@@ -48,12 +48,12 @@ class Regime:
         """Side of a glimpse in patches.
 
         Raises:
-            ValueError: It is no whole number of patches.
+            ValueError: It is not a whole number of patches.
         """
         if self.glimpse_pixels % patch_size:
             raise ValueError(
-                f"glimpses of {self.glimpse_pixels} pixels are no whole number of the patches of "
-                f"{patch_size} pixels that the encoder has; give --glimpse-size in patches"
+                f"glimpses of {self.glimpse_pixels} pixels are not a whole number of the encoder's "
+                f"patches of {patch_size} pixels; give --glimpse-size in patches"
             )
         return self.glimpse_pixels // patch_size
 

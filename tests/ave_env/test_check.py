@@ -91,7 +91,7 @@ def test_a_root_of_no_layout_fails(tmp_path: Path, capsys) -> None:
     assert "nowhere: no such folder" in capsys.readouterr().err
     (tmp_path / "notes.txt").write_text("x")
     assert main([str(tmp_path / "notes.txt")]) == 1
-    assert "notes.txt: no readable HDF5 file" in capsys.readouterr().err
+    assert "notes.txt: not a readable HDF5 file" in capsys.readouterr().err
 
 
 def test_the_command_shows_a_progress_bar(tree: Path) -> None:

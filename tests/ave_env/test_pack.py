@@ -212,7 +212,7 @@ def test_a_stopped_run_leaves_no_output_and_goes_on(
     os.close(pipe)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(how, -how)
-    assert ("run the same command to go on" in error) == (how == signal.SIGINT)
+    assert ("run the same command again to continue" in error) == (how == signal.SIGINT)
     assert sorted(os.listdir(tmp_path)) == ["a.h5.partial", "tree"]
 
     with open(f"{out}.partial", "ab") as partial:
@@ -289,7 +289,7 @@ def test_a_disk_that_takes_no_more_leaves_no_output(
         ["bash", "-c", f"ulimit -f {limit}; exec {command}"], capture_output=True, text=True
     )
     assert limited.returncode == 1, limited.stderr
-    assert "File too large; what is done is kept in" in limited.stderr
+    assert "File too large; work so far is kept in" in limited.stderr
     assert sorted(os.listdir(tmp_path)) == ["a.h5.partial", "tree"]
     assert main([str(tree), str(out), *options]) == 0
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "tree"]

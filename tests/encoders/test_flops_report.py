@@ -137,7 +137,7 @@ def test_the_command_explains_what_does_not_fit(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="do not fit side by side"):
         run(monkeypatch, "--encoder", folder, "--num-glimpses", 30)
     folder = save_encoder(tiny_encoder(patch_size=14, image_size=(224, 224)), tmp_path / "fourteen")
-    with pytest.raises(SystemExit, match="no whole number of the patches of 14 pixels"):
+    with pytest.raises(SystemExit, match="not a whole number of the encoder's patches of 14"):
         run(monkeypatch, "--encoder", folder, "--regime", "tore-224x224-12x32")
 
 

@@ -434,7 +434,7 @@ def test_what_is_no_file_of_weights_is_named(tmp_path):
         import_encoder(tmp_path / "nowhere.pth")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     save_file(Golden("mae").weights, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="neither ours nor that of a Hugging Face ViTMAE"):
+    with pytest.raises(CheckpointError, match="not that of an encoder of this package"):
         import_encoder(tmp_path)
 
 

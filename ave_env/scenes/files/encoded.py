@@ -37,7 +37,7 @@ class EncodedScenes(Scenes):
     def load(self, index: int) -> np.ndarray:
         """Returns one image, decoded and brought to `image_size`.
 
-        Panoramas are resized to it; of other images the middle is cut out.
+        Panoramas are resized; other images are resized and cropped to their middle.
 
         Args:
             index: Number of the scene, `0 <= index < len(self)`.

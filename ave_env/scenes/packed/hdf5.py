@@ -26,7 +26,7 @@ split that is missing.
 
 HDF5 takes several times as long to find a small image as to open a file. The extents lead straight
 to its bytes, and are believed only when these have the right checksum: a tool that moves images
-about, such as h5repack, leaves a file that reads as well, if slower.
+about, such as h5repack, leaves a file that reads just as well, only more slowly.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_header(path: str) -> Header:
     """Reads what a file holds.
 
     Raises:
-        SceneError: It is no HDF5 file, is damaged, or has another schema or a newer version.
+        SceneError: It is not an HDF5 file, is damaged, or has another schema or a newer version.
     """
     with open_file(path) as file:
         attributes = dict(file.attrs)
@@ -156,7 +156,7 @@ class Hdf5Scenes(EncodedScenes):
             seamless: Whether the images are 360-degree panoramas; None = as the file says.
 
         Raises:
-            SceneError: The file is none of ours, damaged, or lacks the split.
+            SceneError: It is not a file of packed scenes, is damaged, or lacks the split.
         """
         self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
         header = read_header(self.path)
@@ -280,7 +280,7 @@ def open_file(path: str) -> Iterator[h5py.File]:
     except SceneError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise SceneError(path, f"no readable HDF5 file, or only part of one: {error}") from error
+        raise SceneError(path, f"not a readable HDF5 file, or incomplete: {error}") from error
 
 
 def read_columns(path: str, group: h5py.Group, num_classes: int) -> Columns:

@@ -84,7 +84,7 @@ def write_packed(path: str, header: Header, splits: dict[str, Contents]) -> None
     """Writes a file of packed scenes and sees that it reaches the disk.
 
     Raises:
-        OSError: The disk is full, or does not let itself be written.
+        OSError: The disk is full or cannot be written to.
     """
     # From "v108" on, attributes may be larger than 64 kB, as many class names need.
     with _Disk(path, "w+") as disk, h5py.File(disk, "w", libver=("v108", "latest")) as file:

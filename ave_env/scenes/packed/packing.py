@@ -143,7 +143,7 @@ class Packing:
         self.keys = {path: _key(path) for paths in self.paths.values() for path in paths}
 
     def run(self, workers: int | None = None, skip_broken: bool = False) -> dict[str, int]:
-        """Packs, or goes on where an earlier run was stopped.
+        """Packs, or continues where an earlier run was stopped.
 
         Args:
             workers: Threads that decode and encode; None = one per core.
@@ -154,7 +154,7 @@ class Packing:
 
         Raises:
             SceneError: Images are broken, or changed meanwhile; the file reads back differently.
-            OSError: The disk is full, or does not let itself be written.
+            OSError: The disk is full or cannot be written to.
         """
         with Spool(f"{self.out}.partial", self.preparation.purpose) as spool:
             broken = self._prepare_all(spool, workers)
