@@ -129,14 +129,14 @@ def _look_into_folder(
     root: str, source: Source | None, list_file: str | os.PathLike[str] | None
 ) -> tuple[Report, dict[str, OpenSplit]]:
     """Finds the stored splits of a folder and how to open each."""
-    from ave_env.scenes.files.folder import FolderScenes, SceneFolder, recognise_source
+    from ave_env.scenes.files.folder import FolderScenes, open_folder
 
-    folder = SceneFolder(root, source or recognise_source(root), list_file)
+    folder = open_folder(root, source, list_file)
     report = Report(folder.source)
     ignored: set[str] = set()
     for split in folder.splits:
         with contextlib.suppress(SceneError):  # raised again when the split is opened
-            ignored.update(folder.list(split).ignored)
+            ignored.update(folder.list_split(split).ignored)
     if ignored:
         some = enumerate_some(sorted(ignored), 3)
         report.notes.append(f"{len(ignored):,} not read as images: {some}")

@@ -61,13 +61,13 @@ def pack(
         SceneError: The folder cannot be used; images are broken; `out` reads back differently.
         OSError: `out` cannot be written.
     """
-    from ave_env.scenes.files.folder import SceneFolder, recognise_source
+    from ave_env.scenes.files.folder import open_folder
     from ave_env.scenes.packed.packing import Packing, refuse_to_overwrite
 
     out = os.path.abspath(os.path.expanduser(out))
     refuse_to_overwrite(out)
     root = os.path.abspath(os.path.expanduser(root))
-    folder = SceneFolder(root, source or recognise_source(root), list_file)
+    folder = open_folder(root, source, list_file)
     packing = Packing(
         folder, out, storage=storage or Storage(), seamless=seamless, progress=progress
     )

@@ -11,3 +11,8 @@ LAYOUTS = {
     "imagenet": "{train,val}/<wnid>/*.JPEG",
     "imagefolder": "{train,val,test}/<class>/<image>",
 }
+
+SUN360_PLACES = ("indoor", "outdoor")
+
+# Folders at the top of one layout or another: whoever gives one of them means the folder above.
+TOP_FOLDERS = ("train", "val", "test", *SUN360_PLACES)

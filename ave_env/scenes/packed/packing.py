@@ -18,8 +18,9 @@ import numpy as np
 
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.files.decoding import Fit, decode, fit, image_kind
-from ave_env.scenes.files.folder import SceneFolder, read_file
+from ave_env.scenes.files.disk import read_file
 from ave_env.scenes.files.parallel import ProgressBar, map_in_threads, progress_bar
+from ave_env.scenes.files.scene_folder import SceneFolder
 from ave_env.scenes.packed import hdf5_writer
 from ave_env.scenes.packed.hdf5 import Header
 from ave_env.scenes.packed.hdf5_writer import Contents
@@ -138,7 +139,7 @@ class Packing:
         self.seamless = folder.source == "sun360" if seamless is None else seamless
         self.preparation = Preparation(storage, "stretch" if self.seamless else "crop")
         self.progress = progress
-        self.listings = {split: folder.list(split) for split in folder.splits}
+        self.listings = {split: folder.list_split(split) for split in folder.splits}
         self.paths = {split: listing.paths for split, listing in self.listings.items()}
         self.keys = {path: _key(path) for paths in self.paths.values() for path in paths}
 
