@@ -134,58 +134,141 @@ def _clouds(elevation: np.ndarray, azimuth: np.ndarray, variant: int) -> np.ndar
     return 0.85 * opacity * _smoothstep(np.deg2rad(4), np.deg2rad(20), elevation)
 
 
-def _materials(height: int, width: int, sky_rows: int) -> dict[str, np.ndarray]:
-    """Shares of what the ground is made of, and its brightness, `[H - S, W]` each."""
-    fine = 4 if height * width <= 2**16 else 2 if height * width <= 2**20 else 1
-    rows = sky_rows + (np.arange((height - sky_rows) * fine) + 0.5) / fine - 0.5
-    elevation, _ = _angles(rows, width, height)
-    depression = np.maximum(-elevation, np.deg2rad(0.2))
-    azimuth = (((np.arange(width * fine) + 0.5) / fine - 0.5) / width * 2 * np.pi)[None]
-    reach = 1 / np.tan(depression)
-    u, v = np.sin(azimuth) * reach, np.cos(azimuth) * reach
-    radius = np.broadcast_to(reach, u.shape)
+@dataclass(frozen=True)
+class _Rays:
+    """Rays below the horizon, `fine` by `fine` to a pixel, and where they meet ground and walls.
 
-    plaza = radius < _PLAZA_RADIUS
-    road = (np.abs(u) < _ROAD_HALF_WIDTH) & (v > 0) & ~plaza
-    kerb = (np.abs(np.abs(u) - _ROAD_HALF_WIDTH) < 0.05) & (v > 0) & ~plaza
-    kerb |= np.abs(radius - _PLAZA_RADIUS) < 0.035
-    dashes = road & (np.abs(u) < 0.03) & (np.mod(v, 0.8) < 0.4)
+    Attributes:
+        fine: Rays per pixel along each side.
+        depression: Angle below the horizon, `[rows, 1]`.
+        azimuth: Relative to the road, `[1, columns]`.
+        u: Where a ray meets the ground across the road, `[rows, columns]`.
+        v: Where it meets the ground along the road, `[rows, columns]`.
+        radius: Distance of that place, `[rows, columns]`.
+        wall_height: Height at which it meets the plane of the wall or hedge, `[rows, columns]`.
+        along: Where it does so along the road, `[rows, columns]`.
+    """
 
-    # A ray meets the wall's plane u = +-d at a height of 1 - (distance to it) * tan(depression).
-    wall_reach = _WALL_DISTANCE / np.maximum(np.abs(np.sin(azimuth)), 1e-6)
-    wall_height = 1 - wall_reach * np.tan(depression)
-    along = wall_reach * np.cos(azimuth) * np.ones_like(depression)
-    upright = (wall_height > 0) & (wall_height < _WALL_HEIGHT)
-    hedge = upright & (np.sin(azimuth) > 0)
-    wall = upright & (np.sin(azimuth) < 0)
-    course = np.floor(wall_height / 0.09)
-    joints = wall & (
-        (np.mod(wall_height, 0.09) < 0.018) | (np.mod(along + 0.15 * course, 0.3) < 0.035)
-    )
+    fine: int
+    depression: np.ndarray
+    azimuth: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    radius: np.ndarray
+    wall_height: np.ndarray
+    along: np.ndarray
 
-    shade = np.ones_like(u)
-    stripes = np.sign(np.sin(2 * np.pi * u / 0.7)) * _smoothstep(0.02, 0.25, depression)
-    shade *= np.where(~(road | plaza | kerb | upright), 0.97 + 0.06 * stripes, 1)
-    ring = np.floor(radius / 0.125)
-    tiles = np.mod(azimuth / (2 * np.pi) * 12 + 0.5 * ring, 1) < 0.07
-    shade *= np.where(plaza & (tiles | (np.mod(radius, 0.125) < 0.015)), 0.88, 1)
-    shade *= np.where(joints, 0.85, 1)
-    shade *= np.where(upright & (wall_height > _WALL_HEIGHT - 0.05), 1.15, 1)
-    shade *= np.where(hedge, 0.85 + 0.3 * value_noise(along * 7, wall_height * 22, 31), 1)
-    shade *= np.where(upright, 0.8 + 0.3 * wall_height / _WALL_HEIGHT, 1)
-    # Contact shadow on the ground outside the walls.
-    shade *= np.where(~upright & (np.abs(np.abs(u) - _WALL_DISTANCE) < 0.12), 0.8, 1)
-    road &= ~(kerb | upright)
+    @classmethod
+    def cast(cls, height: int, width: int, sky_rows: int) -> "_Rays":
+        """Casts the rays of an image; small images get more of them to a pixel."""
+        fine = 4 if height * width <= 2**16 else 2 if height * width <= 2**20 else 1
+        rows = sky_rows + (np.arange((height - sky_rows) * fine) + 0.5) / fine - 0.5
+        elevation, _ = _angles(rows, width, height)
+        depression = np.maximum(-elevation, np.deg2rad(0.2))
+        azimuth = (((np.arange(width * fine) + 0.5) / fine - 0.5) / width * 2 * np.pi)[None]
+        reach = 1 / np.tan(depression)
+        u, v = np.sin(azimuth) * reach, np.cos(azimuth) * reach
+        # It meets a wall's plane u = +-d at a height of 1 - (distance to it) * tan(depression).
+        wall_reach = _WALL_DISTANCE / np.maximum(np.abs(np.sin(azimuth)), 1e-6)
+        return cls(
+            fine=fine,
+            depression=depression,
+            azimuth=azimuth,
+            u=u,
+            v=v,
+            radius=np.broadcast_to(reach, u.shape),
+            wall_height=1 - wall_reach * np.tan(depression),
+            along=wall_reach * np.cos(azimuth) * np.ones_like(depression),
+        )
 
-    def average(table: np.ndarray) -> np.ndarray:
-        blocks = table.astype(np.float32).reshape(height - sky_rows, fine, width, fine)
+    def average(self, table: np.ndarray) -> np.ndarray:
+        """Means over the rays of each pixel, float32."""
+        rows, columns = (size // self.fine for size in table.shape)
+        blocks = table.astype(np.float32).reshape(rows, self.fine, columns, self.fine)
         return blocks.mean(axis=(1, 3))
 
-    shares = {"road": road, "stone": (plaza | kerb | wall) & ~hedge, "hedge": hedge}
-    shares = {name: average(mask) for name, mask in shares.items()}
-    shares["dashes"] = average(dashes & ~upright)
-    shares["shade"] = average(shade)
-    return shares
+
+@dataclass(frozen=True)
+class _Surfaces:
+    """What each ray meets, bool `[rows, columns]`; the ground continues behind what is upright.
+
+    Attributes:
+        plaza: Round place at the eye.
+        road: Road, kerbs aside.
+        kerb: Its kerbs and that of the plaza.
+        dashes: Marks in the middle of the road.
+        hedge: Hedge right of the road.
+        wall: Wall left of it.
+    """
+
+    plaza: np.ndarray
+    road: np.ndarray
+    kerb: np.ndarray
+    dashes: np.ndarray
+    hedge: np.ndarray
+    wall: np.ndarray
+
+    @classmethod
+    def met_by(cls, rays: _Rays) -> "_Surfaces":
+        """Finds what rays meet."""
+        plaza = rays.radius < _PLAZA_RADIUS
+        ahead = (rays.v > 0) & ~plaza
+        road = (np.abs(rays.u) < _ROAD_HALF_WIDTH) & ahead
+        kerb = (np.abs(np.abs(rays.u) - _ROAD_HALF_WIDTH) < 0.05) & ahead
+        kerb |= np.abs(rays.radius - _PLAZA_RADIUS) < 0.035
+        upright = (rays.wall_height > 0) & (rays.wall_height < _WALL_HEIGHT)
+        return cls(
+            plaza=plaza,
+            road=road,
+            kerb=kerb,
+            dashes=road & (np.abs(rays.u) < 0.03) & (np.mod(rays.v, 0.8) < 0.4),
+            hedge=upright & (np.sin(rays.azimuth) > 0),
+            wall=upright & (np.sin(rays.azimuth) < 0),
+        )
+
+    @property
+    def upright(self) -> np.ndarray:
+        """Wall and hedge."""
+        return self.hedge | self.wall
+
+
+def _shading(rays: _Rays, surfaces: _Surfaces) -> np.ndarray:
+    """Brightness by pattern: stripes of fields, tiles, courses of stones, leaves, shadows."""
+    upright, plaza = surfaces.upright, surfaces.plaza
+    shade = np.ones_like(rays.u)
+    stripes = np.sign(np.sin(2 * np.pi * rays.u / 0.7)) * _smoothstep(0.02, 0.25, rays.depression)
+    field = ~(surfaces.road | plaza | surfaces.kerb | upright)
+    shade *= np.where(field, 0.97 + 0.06 * stripes, 1)
+    ring = np.floor(rays.radius / 0.125)
+    tiles = np.mod(rays.azimuth / (2 * np.pi) * 12 + 0.5 * ring, 1) < 0.07
+    shade *= np.where(plaza & (tiles | (np.mod(rays.radius, 0.125) < 0.015)), 0.88, 1)
+    course = np.floor(rays.wall_height / 0.09)
+    joints = surfaces.wall & (
+        (np.mod(rays.wall_height, 0.09) < 0.018) | (np.mod(rays.along + 0.15 * course, 0.3) < 0.035)
+    )
+    shade *= np.where(joints, 0.85, 1)
+    shade *= np.where(upright & (rays.wall_height > _WALL_HEIGHT - 0.05), 1.15, 1)
+    leaves = value_noise(rays.along * 7, rays.wall_height * 22, 31)
+    shade *= np.where(surfaces.hedge, 0.85 + 0.3 * leaves, 1)
+    shade *= np.where(upright, 0.8 + 0.3 * rays.wall_height / _WALL_HEIGHT, 1)
+    # Contact shadow on the ground outside the walls.
+    shade *= np.where(~upright & (np.abs(np.abs(rays.u) - _WALL_DISTANCE) < 0.12), 0.8, 1)
+    return shade
+
+
+def _materials(height: int, width: int, sky_rows: int) -> dict[str, np.ndarray]:
+    """Shares of what the ground is made of, and its brightness, `[H - S, W]` each."""
+    rays = _Rays.cast(height, width, sky_rows)
+    surfaces = _Surfaces.met_by(rays)
+    upright, kerb = surfaces.upright, surfaces.kerb
+    tables = {
+        "road": surfaces.road & ~(kerb | upright),
+        "stone": (surfaces.plaza | kerb | surfaces.wall) & ~surfaces.hedge,
+        "hedge": surfaces.hedge,
+        "dashes": surfaces.dashes & ~upright,
+        "shade": _shading(rays, surfaces),
+    }
+    return {name: rays.average(table) for name, table in tables.items()}
 
 
 def _ground(
