@@ -81,6 +81,35 @@ class BlockCost:
         return tokens * self.attention_linear + tokens * tokens * self.attention_pair
 
 
+@dataclasses.dataclass(frozen=True)
+class _DecoderCost:
+    """Cost of a decoder, whose blocks always see the whole grid.
+
+    Attributes:
+        per_token: Of embedding one token.
+        to_attention: Of all blocks, the last one up to its attention.
+        to_features: Of all blocks.
+        pixels: Of the map to pixels.
+    """
+
+    per_token: int
+    to_attention: int
+    to_features: int
+    pixels: int
+
+    @classmethod
+    def of(cls, decoder: GlimpseDecoder) -> _DecoderCost:
+        tokens = 1 + decoder.num_patches
+        *earlier, last = [BlockCost.of(block) for block in decoder.blocks]
+        before = sum(cost(tokens) for cost in earlier)
+        return cls(
+            per_token=decoder.embed.weight.numel(),
+            to_attention=before + last.attention_only(tokens),
+            to_features=before + last(tokens),
+            pixels=decoder.num_patches * decoder.pred.weight.numel(),
+        )
+
+
 class FlopLedger:
     """What an encoder's steps cost, computed from its shapes.
 
@@ -94,7 +123,8 @@ class FlopLedger:
         self._prefix = vit.num_prefix_tokens
         self._blocks = tuple(BlockCost.of(block) for block in vit.blocks)
         self._heads = {name: head.flops for name, head in vit.heads.items()}
-        self._decoder = decoder
+        self._uniform = len(set(self._blocks)) == 1
+        self._decoder = None if decoder is None else _DecoderCost.of(decoder)
 
     def count(
         self,
@@ -135,9 +165,8 @@ class FlopLedger:
     def _blocks_cost(
         self, tokens: np.ndarray, start: int | np.ndarray, stop: int | np.ndarray
     ) -> np.ndarray:
-        first = self._blocks[0]
-        if all(block == first for block in self._blocks):
-            return (np.asarray(stop) - start) * first(tokens)
+        if self._uniform:
+            return (np.asarray(stop) - start) * self._blocks[0](tokens)
         costs = (
             np.where((start <= index) & (index < stop), block(tokens), 0)
             for index, block in enumerate(self._blocks)
@@ -149,12 +178,9 @@ class FlopLedger:
         wants_features = not {"cells", "pixels"}.isdisjoint(outputs)
         if not (wants_attention or wants_features):
             return np.zeros_like(tokens)
-        decoder = self._decoder
-        assert decoder is not None  # GlimpseEncoder refuses decoder outputs without a decoder
-        grid_tokens = 1 + decoder.num_patches
-        costs = [BlockCost.of(block) for block in decoder.blocks]
-        fixed = sum(cost(grid_tokens) for cost in costs[:-1])
-        fixed += costs[-1](grid_tokens) if wants_features else costs[-1].attention_only(grid_tokens)
+        cost = self._decoder
+        assert cost is not None  # GlimpseEncoder refuses decoder outputs without a decoder
+        fixed = cost.to_features if wants_features else cost.to_attention
         if "pixels" in outputs:
-            fixed += decoder.num_patches * decoder.pred.weight.numel()
-        return (1 + tokens) * decoder.embed.weight.numel() + fixed
+            fixed += cost.pixels
+        return (1 + tokens) * cost.per_token + fixed
