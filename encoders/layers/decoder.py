@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Collection
 
 import timm.layers
 import torch
@@ -15,12 +16,16 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from encoders.config import DecoderConfig
+from encoders.layers.entropy import attention_entropy
 from encoders.layers.positions import sincos_positions
 from encoders.layers.vit import TokenSet, attention_map, run_block, run_block_with_attention
 
 # Elements of an attention map that processors hold in their caches; larger tensors are also given
 # back to the system after each use, and fetching them again costs as much as the arithmetic.
 _CACHED_ELEMENTS = 2**20
+
+# Parts of a belief that are made from the last block's attention.
+_FROM_ATTENTION = frozenset(("attention", "entropy", "normalised_entropy"))
 
 
 @dataclasses.dataclass
@@ -111,6 +116,50 @@ class GlimpseDecoder(nn.Module):
         if pixels:
             result.pixels = self.pred(self.norm(x[:, 1:]))
         return result
+
+    def decode(self, tokens: Tensor, source: Tensor, outputs: Collection[str]) -> dict[str, Tensor]:
+        """Decodes to the parts of a belief that need a decoder.
+
+        Args:
+            tokens: `[B, 1+N, D]`, as for `forward`.
+            source: int64 `[B, G]`, as for `forward`.
+            outputs: What to compute, of `encoders.protocol.DECODER_OUTPUTS`; other names are
+                passed over.
+
+        Returns:
+            The parts by name, as `encoders.protocol.Belief` describes them.
+        """
+        rows = len(tokens) if torch.is_grad_enabled() else self.rows_at_once(tokens.device)
+        pairs = zip(tokens.split(rows), source.split(rows), strict=True)
+        parts = [self._decode_rows(*pair, outputs) for pair in pairs]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _decode_rows(
+        self, tokens: Tensor, source: Tensor, outputs: Collection[str]
+    ) -> dict[str, Tensor]:
+        decoded = self(
+            tokens,
+            source,
+            attention=not _FROM_ATTENTION.isdisjoint(outputs),
+            features="cells" in outputs,
+            pixels="pixels" in outputs,
+        )
+        parts: dict[str, Tensor] = {}
+        if decoded.pixels is not None:
+            parts["pixels"] = decoded.pixels
+        if decoded.features is not None:
+            parts["cells"] = decoded.features.unflatten(1, self.grid)
+        if decoded.attention is None:
+            return parts
+        if "attention" in outputs:
+            parts["attention"] = decoded.attention
+        for name, renormalise in (("entropy", False), ("normalised_entropy", True)):
+            if name in outputs:
+                bits = attention_entropy(decoded.attention, source > 0, renormalise=renormalise)
+                parts[name] = bits.unflatten(1, self.grid)
+        return parts
 
     def _fill_grid(self, embedded: Tensor, source: Tensor) -> Tensor:
         index = F.pad(source, (1, 0))  # the class token stands for itself

@@ -19,8 +19,6 @@ from encoders.flops.ledger import FlopLedger
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
-from encoders.layers.entropy import attention_entropy
-from encoders.layers.patches import token_sources
 from encoders.layers.positions import fit_positions
 from encoders.layers.vit import TokenSet
 from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
@@ -199,13 +197,13 @@ class GlimpseEncoder(nn.Module, HubExchange):
             belief = self._observe_by_split(patches, patch_ids, state, split_block, outputs)
             return Observed(belief, state, cost)
         split = self._check_split(split_block)
-        self._check_cached_split(state, patch_ids, split)
+        state.require_split(split)
         cost = self._cost(patch_ids, state, split, outputs)
         prefix, tokens = tore.extract(self.backbone, patches, patch_ids, split)
         state.append(prefix, tokens, patch_ids, split)
         unseen = state.glimpse_counts == 0
         if bool(unseen.any()):
-            nothing = tore.extract_nothing(self.backbone, split)
+            nothing = tore.extract_nothing(self.backbone, split).values
             rows = unseen.to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
         return Observed(self._aggregate(state.sequence(), split, outputs), state, cost)
@@ -217,8 +215,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """The belief before any glimpse, batch of one: a constant of the weights."""
         outputs = self._check_outputs(outputs)
         split = self._check_split(split_block)
-        prefix = tore.extract_nothing(self.backbone, split)
-        return self._aggregate(self._blind(prefix), split, outputs)
+        return self._aggregate(tore.extract_nothing(self.backbone, split), split, outputs)
 
     def forward(
         self,
@@ -240,36 +237,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """
         outputs = self._check_outputs(outputs)
         split = self._check_split(split_block)
-        batch, glimpses, count = patch_ids.shape
-        if glimpses == 0:
-            prefix = tore.extract_nothing(self.backbone, split).expand(batch, -1, -1)
-            return self._aggregate(self._blind(prefix), split, outputs)
-        prefix, tokens = tore.extract(
-            self.backbone, patches.flatten(0, 1), patch_ids.flatten(0, 1), split
-        )
-        valid = patch_ids.to(patches.device) >= 0
-        weights = valid.any(2).to(prefix.dtype)
-        weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
-        mean_prefix = (prefix.unflatten(0, (batch, glimpses)) * weights[..., None, None]).sum(1)
-        blind = ~valid.flatten(1).any(1)
-        if bool(blind.any()):
-            nothing = tore.extract_nothing(self.backbone, split).to(mean_prefix)
-            mean_prefix = torch.where(blind[:, None, None], nothing, mean_prefix)
-        tokens = tokens.reshape(batch, glimpses * count, -1)
-        ids, valid = patch_ids.flatten(1).to(patches.device), valid.flatten(1)
-        mask = None
-        if not bool(valid.all()):
-            used = valid.any(0)  # what is padding in every row need not be aggregated
-            tokens, ids, valid = tokens[:, used], ids[:, used], valid[:, used]
-        if not bool(valid.all()):
-            mask = torch.cat([valid.new_ones(mean_prefix.shape[:2]), valid], dim=1)
-        sequence = TokenSet(
-            torch.cat([mean_prefix, tokens], dim=1),
-            mask,
-            source=token_sources(ids, self.grid[0] * self.grid[1]),
-            num_prefix_tokens=self.backbone.num_prefix_tokens,
-        )
-        return self._aggregate(sequence, split, outputs)
+        tokens = tore.extract_all(self.backbone, patches, patch_ids, split)
+        return self._aggregate(tokens, split, outputs)
 
     def forward_full(
         self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
@@ -328,13 +297,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
         split = self.default_split_block if split_block is None else split_block
         return self._ledger.count(new_tokens, cached_tokens, split_block=split, outputs=outputs)
 
-    def _blind(self, prefix: Tensor) -> TokenSet:
-        """Prefix tokens `[B, P, D]` of rows that have seen nothing."""
-        nowhere = torch.zeros(
-            len(prefix), self.grid[0] * self.grid[1], dtype=torch.int64, device=prefix.device
-        )
-        return TokenSet(prefix, source=nowhere, num_prefix_tokens=prefix.shape[1])
-
     def _cost(
         self,
         patch_ids: Tensor,
@@ -363,48 +325,14 @@ class GlimpseEncoder(nn.Module, HubExchange):
         if "logits" in outputs:
             belief.logits = self.heads["logits"].run(normalised, latent)
         if not outputs.isdisjoint(DECODER_OUTPUTS):
-            assert tokens.source is not None
-            self._decode(normalised, tokens.source, outputs, belief)
+            assert self.decoder is not None  # _check_outputs
+            assert tokens.source is not None  # the extractor and the cache know it
+            first = vit.num_prefix_tokens
+            if first > 1:  # a decoder knows one prefix token, the class token
+                normalised = torch.cat([normalised[:, :1], normalised[:, first:]], 1)
+            for name, values in self.decoder.decode(normalised, tokens.source, outputs).items():
+                setattr(belief, name, values)
         return belief
-
-    def _decode(
-        self, tokens: Tensor, source: Tensor, outputs: frozenset[str], belief: Belief
-    ) -> None:
-        decoder = self.decoder
-        assert decoder is not None  # _check_outputs
-        first = self.backbone.num_prefix_tokens
-        seen = torch.cat([tokens[:, :1], tokens[:, first:]], 1) if first > 1 else tokens
-        rows = len(seen) if torch.is_grad_enabled() else decoder.rows_at_once(seen.device)
-        pairs = zip(seen.split(rows), source.split(rows), strict=True)
-        parts = [self._decode_rows(decoder, *pair, outputs) for pair in pairs]
-        for name in outputs.intersection(DECODER_OUTPUTS):
-            values = [part[name] for part in parts]
-            setattr(belief, name, values[0] if len(values) == 1 else torch.cat(values))
-
-    def _decode_rows(
-        self, decoder: GlimpseDecoder, tokens: Tensor, source: Tensor, outputs: frozenset[str]
-    ) -> dict[str, Tensor]:
-        maps = outputs & {"attention", "entropy", "normalised_entropy"}
-        decoded = decoder(
-            tokens,
-            source,
-            attention=bool(maps),
-            features="cells" in outputs,
-            pixels="pixels" in outputs,
-        )
-        parts: dict[str, Tensor] = {}
-        if decoded.pixels is not None:
-            parts["pixels"] = decoded.pixels
-        if decoded.features is not None:
-            parts["cells"] = decoded.features.unflatten(1, self.grid)
-        if decoded.attention is None:
-            return parts
-        parts["attention"] = decoded.attention
-        for name, renormalise in (("entropy", False), ("normalised_entropy", True)):
-            if name in outputs:
-                bits = attention_entropy(decoded.attention, source > 0, renormalise=renormalise)
-                parts[name] = bits.unflatten(1, self.grid)
-        return parts
 
     def _observe_by_split(
         self,
@@ -471,15 +399,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 f"expected 0..{limit - 1}, or -1 for padding"
             )
         return patch_ids
-
-    def _check_cached_split(self, state: ToreState, patch_ids: Tensor, split: int) -> None:
-        other = (state.token_counts > 0) & (state.split_blocks != split)
-        if bool(other.any()):
-            row = int(other.nonzero()[0])
-            raise ValueError(
-                f"row {row} holds tokens of split_block {int(state.split_blocks[row])}, asked for "
-                f"{split}; reset the row to change K"
-            )
 
     def _check_images(self, images: Tensor) -> None:
         expected = (3, *self.config.image_size)

@@ -192,6 +192,20 @@ class ToreState:
         self.token_counts += new_counts
         self.split_blocks[seen] = split_block
 
+    def require_split(self, split_block: int) -> None:
+        """Makes sure that the cached tokens are of this K.
+
+        Raises:
+            ValueError: A row that holds tokens of another.
+        """
+        other = (self.token_counts > 0) & (self.split_blocks != split_block)
+        if bool(other.any()):
+            row = int(other.nonzero()[0])
+            raise ValueError(
+                f"row {row} holds tokens of split_block {int(self.split_blocks[row])}, asked for "
+                f"{split_block}; reset the row to change K"
+            )
+
     def sequence(self) -> TokenSet:
         """What the aggregator reads: views of the prefix and of as many tokens as any row has."""
         longest = int(self.token_counts.max())
