@@ -16,8 +16,9 @@ from matplotlib.ticker import MaxNLocator
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
 from agents.evaluation.statistics import CONFIDENCE
-from agents.reports.summary import FLOPS_CONVENTION, title, why_no_metric
+from agents.reports.summary import title, why_no_metric
 from ave_env.tasks.metrics import Metric
+from encoders.flops.count import FLOPS_CONVENTION
 from encoders.support.files import replacing
 
 # Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Its

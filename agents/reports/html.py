@@ -15,9 +15,10 @@ from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
 from agents.evaluation.statistics import CONFIDENCE
 from agents.reports.figures import agent_styles
-from agents.reports.summary import FLOPS_CONVENTION, summarise, title, why_no_metric
+from agents.reports.summary import summarise, title, why_no_metric
 from ave_env.rendering import Snapshot
 from ave_env.tasks.metrics import COVERAGE, Metric
+from encoders.flops.count import FLOPS_CONVENTION
 from encoders.support.files import write_text
 
 _TEMPLATE = Path(__file__).with_name("report.html")

@@ -9,8 +9,7 @@ import numpy as np
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.statistics import CONFIDENCE, Interval, bootstrap_interval
 from ave_env.tasks.metrics import Metric
-
-FLOPS_CONVENTION = "one multiply-accumulate counts as one"
+from encoders.flops.count import FLOPS_CONVENTION
 
 # Confidences at which every summary shows what stopping early would have done.
 STOP_CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.99)

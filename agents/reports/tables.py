@@ -10,12 +10,12 @@ from rich.text import Text
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.statistics import CONFIDENCE, Interval
 from agents.reports.summary import (
-    FLOPS_CONVENTION,
     summarise_stopping,
     title,
     why_no_metric,
 )
 from ave_env.tasks.metrics import COVERAGE, Metric
+from encoders.flops.count import FLOPS_CONVENTION
 
 # Where the output is no terminal there is no width to keep to.
 _WIDTH_OF_FILES = 100
