@@ -99,8 +99,8 @@ class Agent(abc.ABC):
                 f"agent {self.name!r} chooses from {kinds} actions, and the sensor "
                 f"{base.sensor.name!r} takes {base.sensor.action_space}; choose another agent"
             )
-        if self.tasks is not None and base.configuration.task not in self.tasks:
+        if self.tasks is not None and base.task.name not in self.tasks:
             raise ValueError(
-                f"agent {self.name!r} knows the task {' or '.join(map(repr, self.tasks))} and says "
-                f"nothing in the task {base.configuration.task!r}; leave it out"
+                f"agent {self.name!r} is made for the task {' or '.join(map(repr, self.tasks))}, "
+                f"not for {base.task.name!r}; leave it out"
             )

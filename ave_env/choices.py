@@ -12,4 +12,3 @@ Overlap = Literal["dedup", "keep"]
 """What happens to patches that are seen again: encoded once, or every time."""
 
 SPLITS: tuple[str, ...] = typing.get_args(Split)
-OVERLAPS: tuple[str, ...] = typing.get_args(Overlap)

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import operator
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ave_env.choices import OVERLAPS, SPLITS
+from ave_env.choices import Overlap, Split
 from ave_env.scenes import Scenes, open_scenes
 from ave_env.sensors.base import Sensor
 from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
-from encoders.support.choices import PRECISIONS
+from encoders.support.choices import Precision
+from encoders.support.validation import NotNegative, Positive, convert
 
 if TYPE_CHECKING:
     from encoders import Encoder
+
+# What fields hold; those of the others depend on what is registered.
+_HINTS: Mapping[str, Any] = {
+    "split": Split,
+    "overlap": Overlap,
+    "precision": Precision,
+    "seed": NotNegative,
+    "cache_bytes": NotNegative,
+    "patch_size": Positive,
+    "glimpse_size": Positive,
+    "num_glimpses": Positive,
+    "wrap_azimuth": bool,
+    "split_block": NotNegative | None,
+    "image_size": tuple[Positive, Positive],
+}
 
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
@@ -102,15 +117,8 @@ class Configuration:
         return cls(**keywords)
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("split", SPLITS),
-            ("overlap", OVERLAPS),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}; expected one of {', '.join(choices)}"
-                )
+        for name, hint in _HINTS.items():
+            object.__setattr__(self, name, convert(name, getattr(self, name), hint))
         for name, registry in (("sensor", SENSORS), ("task", TASKS)):
             value = getattr(self, name)
             if not isinstance(value, str) or not registry.knows(value):
@@ -118,20 +126,6 @@ class Configuration:
                 raise ValueError(
                     f"{name}={value!r}; expected one of {known}, or package.module:name"
                 )
-        for name, lowest in (
-            ("seed", 0),
-            ("cache_bytes", 0),
-            ("patch_size", 1),
-            ("glimpse_size", 1),
-            ("num_glimpses", 1),
-        ):
-            object.__setattr__(self, name, _integer(name, getattr(self, name), lowest))
-        if not isinstance(self.wrap_azimuth, bool):
-            raise TypeError(f"wrap_azimuth={self.wrap_azimuth!r}; expected True or False")
-        if self.split_block is not None:
-            object.__setattr__(self, "split_block", _integer("split_block", self.split_block, 0))
-        # JSON has lists only, so sequences are accepted wherever a tuple is meant.
-        object.__setattr__(self, "image_size", _size(self.image_size))
         object.__setattr__(self, "observe", _observables(self.observe))
 
     def make_sensor(self) -> Sensor:
@@ -150,8 +144,9 @@ class Configuration:
                 geometry[name] = value
             elif value != getattr(type(self), name):
                 raise ValueError(f"{name}={value!r}: the sensor {self.sensor!r} has no {name}")
-        if unknown := sorted(set(self.sensor_options) - known):
-            options = ", ".join(sorted(known - set(geometry))) or "none"
+        own = known - set(geometry)
+        if unknown := sorted(set(self.sensor_options) - own):
+            options = ", ".join(sorted(own)) or "none"
             raise TypeError(
                 f"sensor_options {unknown}; the options of the sensor {self.sensor!r}: {options}"
             )
@@ -159,9 +154,18 @@ class Configuration:
 
     @property
     def family_options(self) -> dict[str, Any]:
-        """The options of the encoder's family, `split_block` among them where it is given."""
+        """The options of the encoder's family, `split_block` among them where it is given.
+
+        Raises:
+            ValueError: `split_block` is given twice, with different values.
+        """
         if self.split_block is None:
             return dict(self.encoder_options)
+        if self.encoder_options.get("split_block", self.split_block) != self.split_block:
+            raise ValueError(
+                f"split_block={self.split_block}, and encoder_options has "
+                f"split_block={self.encoder_options['split_block']}; give one of them"
+            )
         return {**self.encoder_options, "split_block": self.split_block}
 
     def open_scenes(self) -> Scenes:
@@ -186,25 +190,6 @@ class Configuration:
                 f"image_size={self.image_size}; make them equal"
             )
         return self.scenes
-
-
-def _integer(name: str, value: Any, lowest: int) -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}; expected an integer")
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}={value!r}; expected an integer") from None
-    if value < lowest:
-        raise ValueError(f"{name}={value}; expected at least {lowest}")
-    return value
-
-
-def _size(value: Any) -> tuple[int, int]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"image_size={value!r}; expected (height, width) in pixels")
-    height, width = (_integer("image_size", side, 1) for side in value)
-    return height, width
 
 
 def _observables(value: Any) -> tuple[str, ...]:

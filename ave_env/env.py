@@ -14,6 +14,7 @@ from ave_env.configuration import Configuration
 from ave_env.resets import OPTIONS, check_names
 from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
+from ave_env.tasks.base import Task
 from ave_env.vector import ActiveExplorationVectorEnv, Observation
 
 if TYPE_CHECKING:
@@ -198,6 +199,11 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     def sensor(self) -> Sensor:
         """What a glimpse is."""
         return self.vector.sensor
+
+    @property
+    def task(self) -> Task:
+        """What is asked of the belief."""
+        return self.vector.task
 
     @property
     def observer(self) -> Observer | None:

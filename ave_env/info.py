@@ -1,4 +1,4 @@
-"""Gymnasium's layouts of `info` for one environment and for many."""
+"""What `info` holds, and Gymnasium's layouts of it for one environment and for many."""
 
 from __future__ import annotations
 
@@ -6,6 +6,39 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from ave_env.episodes import FLOP_PARTS, Episodes
+from ave_env.sensors.base import FiniteSensor, Sensor
+
+
+def fields(episodes: Episodes, sensor: Sensor, logits: np.ndarray | None) -> dict[str, np.ndarray]:
+    """What every environment says of every row, whatever its task: new arrays `[N, ...]`.
+
+    Args:
+        episodes: The state of all rows.
+        sensor: What a glimpse is.
+        logits: The belief about classes, `[N, C]`; None where there is none.
+    """
+    unknown = np.full(len(episodes.labels), -1)
+    prediction = unknown if logits is None else logits.argmax(axis=1)
+    found: dict[str, np.ndarray] = {
+        "scene_id": episodes.scene_ids.copy(),
+        "label": episodes.labels.copy(),
+        "step": episodes.steps.copy(),
+        "glimpse_box": episodes.boxes.copy(),
+        "coverage": episodes.num_seen / (sensor.grid[0] * sensor.grid[1]),
+        "tokens": episodes.tokens.copy(),
+    }
+    if isinstance(sensor, FiniteSensor):
+        found["action_mask"] = sensor.reveals(episodes.visited)
+    found["flops"] = episodes.flops.sum(axis=0)
+    found["flops_total"] = episodes.flops_total.copy()
+    for part, flops in zip(FLOP_PARTS, episodes.flops.copy(), strict=True):
+        found[f"flops_{part}"] = flops
+    found["flops_without_recycling"] = episodes.flops_without_recycling.copy()
+    found["prediction"] = prediction
+    found["is_success"] = episodes.ended & (prediction == episodes.labels)
+    return found
 
 
 def with_masks(fields: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def register_envs() -> None:
             )
 
 
-def configuration(env_id: str, **overrides: Any) -> Configuration:
+def configure(env_id: str, **overrides: Any) -> Configuration:
     """The configuration an id stands for, without making the environment.
 
     Args:

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from ave_env import info as info_layout
 from ave_env.actions import ActionCheck
 from ave_env.configuration import Configuration
-from ave_env.episodes import FLOP_PARTS, Episodes, Rows
+from ave_env.episodes import Episodes, Rows
 from ave_env.generators import RowGenerators, parse_seeds
 from ave_env.parts import Parts
 from ave_env.rendering import Snapshot, draw
@@ -47,6 +47,9 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             the row's action; SAME_STEP begins it at once and leaves the end in `final_obs` and
             `final_info`; DISABLED leaves it to `reset(options={"reset_mask": ...})`.
         render_mode: None or "rgb_array".
+        configuration: The settings as one object, in the place of `**settings`.
+        parts: What the configuration's names stand for, to be shared with other environments;
+            None = they are opened.
         **settings: The fields of `Configuration`.
 
     Attributes:
@@ -73,44 +76,15 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        configuration: Configuration | None = None,
+        parts: Parts | None = None,
         **settings: Any,
     ) -> None:
-        self._set_up(
-            num_envs, Configuration.from_keywords(settings), None, autoreset_mode, render_mode
-        )
-
-    @classmethod
-    def of(
-        cls,
-        configuration: Configuration,
-        num_envs: int = 1,
-        *,
-        parts: Parts | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        render_mode: str | None = None,
-    ) -> ActiveExplorationVectorEnv:
-        """Makes the environment that a configuration describes.
-
-        Args:
-            configuration: The settings.
-            num_envs: Number of rows N.
-            parts: What the configuration's names stand for, to be shared with other environments;
-                None = they are opened.
-            autoreset_mode: As above.
-            render_mode: As above.
-        """
-        env = cls.__new__(cls)
-        env._set_up(num_envs, configuration, parts, autoreset_mode, render_mode)
-        return env
-
-    def _set_up(
-        self,
-        num_envs: int,
-        configuration: Configuration,
-        parts: Parts | None,
-        autoreset_mode: AutoresetMode | str,
-        render_mode: str | None,
-    ) -> None:
+        if configuration is not None and settings:
+            raise ValueError(
+                f"a configuration is given and {', '.join(settings)} beside it; change the "
+                "configuration with dataclasses.replace"
+            )
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}; expected an integer of at least 1")
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -122,8 +96,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
-        self.configuration = configuration
-        parts = parts or Parts.open(configuration)
+        self.configuration = configuration or Configuration.from_keywords(settings)
+        parts = parts or Parts.open(self.configuration)
         self.scenes = parts.scenes
         self.sensor = parts.sensor
         self.task = parts.task
@@ -408,29 +382,7 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
 
     def _info(self) -> dict[str, np.ndarray]:
         episodes = self._episodes
-        if "logits" in self._belief:
-            prediction = self._belief["logits"].argmax(axis=1)
-        else:
-            prediction = np.full(self.num_envs, -1)
-        fields: dict[str, np.ndarray] = {
-            "scene_id": episodes.scene_ids.copy(),
-            "label": episodes.labels.copy(),
-            "step": episodes.steps.copy(),
-            "glimpse_box": episodes.boxes.copy(),
-            "coverage": episodes.num_seen / (self.sensor.grid[0] * self.sensor.grid[1]),
-            "tokens": episodes.tokens.copy(),
-        }
-        if isinstance(self.sensor, FiniteSensor):
-            fields["action_mask"] = self.sensor.reveals(episodes.visited)
-        fields |= {
-            "flops": episodes.flops.sum(axis=0),
-            "flops_total": episodes.flops_total.copy(),
-        }
-        for part, flops in zip(FLOP_PARTS, episodes.flops.copy(), strict=True):
-            fields[f"flops_{part}"] = flops
-        fields["flops_without_recycling"] = episodes.flops_without_recycling.copy()
-        fields["prediction"] = prediction
-        fields["is_success"] = episodes.ended & (prediction == episodes.labels)
+        fields = info_layout.fields(episodes, self.sensor, self._belief.get("logits"))
         if self.observer is None:
             return fields | self.task.info(None, self.truth, None)
         return fields | self.task.info(self._belief, self.truth, episodes.scores)

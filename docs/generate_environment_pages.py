@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from ave_env import ActiveExplorationEnv
-from ave_env.registration import ENVIRONMENTS, configuration
+from ave_env.registration import ENVIRONMENTS, configure
 from ave_env.scenes.files.folder import LAYOUTS
 from ave_env.spaces import observation_space
 from encoders.support.files import write_text
@@ -55,7 +55,7 @@ def where_scenes_come_from(source: str) -> str:
 
 def page(env_id: str) -> str:
     """The page of one id, in Markdown."""
-    settings = configuration(env_id)
+    settings = configure(env_id)
     text = inspect.getdoc(ActiveExplorationEnv)
     for heading in HEADINGS:
         if f"\n## {heading}\n" not in text:

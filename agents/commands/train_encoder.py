@@ -117,13 +117,13 @@ def train(options: Options) -> None:
 
 def _train_in(folder: Path, options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
-    from ave_env.registration import configuration
+    from ave_env.registration import configure
     from encoders import build_encoder, create_encoder
     from encoders.training.trainer import EncoderTrainer
     from encoders.training.validation import describe
 
     train_set, validation_set = (
-        configuration(
+        configure(
             options.env, split=split, data_root=options.data_root, image_size=options.image_size
         ).open_scenes()
         for split in ("train", "val")

@@ -27,7 +27,7 @@ from agents.evaluation.walk import (
 from agents.registry import agent_class, make_agent, required_observables
 from ave_env.configuration import Configuration
 from ave_env.parts import Parts
-from ave_env.registration import configuration as configuration_of
+from ave_env.registration import configure
 from ave_env.rendering import Snapshot
 from ave_env.scenes.cache import CachedScenes
 from ave_env.tasks.metrics import Metric
@@ -232,7 +232,7 @@ def evaluate_agents(
     """
     config = config or EvaluationConfig()
     sources = _label(agents)
-    base = configuration_of(env_id, **{"split": "test", **settings})
+    base = configure(env_id, **{"split": "test", **settings})
     parts = _open_parts(base, sources.values())
     _check_stopping(config, parts)
     num_scenes = len(spread_evenly(config.num_scenes, len(parts.scenes)))
@@ -280,14 +280,10 @@ def _prepare(
     source: str, base: Configuration, parts: Parts, rows: int, seed: int
 ) -> tuple[ActiveExplorationVectorEnv, Agent]:
     observing = dataclasses.replace(base, observe=required_observables([source]))
-    env = ActiveExplorationVectorEnv.of(observing, rows, parts=parts, autoreset_mode="DISABLED")
-    agent = make_agent(source, env, seed=seed)
-    if agent.tasks is not None and env.task.name not in agent.tasks:
-        raise ValueError(
-            f"agent {agent.name!r} is made for the task {' or '.join(map(repr, agent.tasks))}, not "
-            f"for {env.task.name!r}; leave it out"
-        )
-    return env, agent
+    env = ActiveExplorationVectorEnv(
+        rows, configuration=observing, parts=parts, autoreset_mode="DISABLED"
+    )
+    return env, make_agent(source, env, seed=seed)
 
 
 def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:

@@ -86,7 +86,7 @@ class PolicyGlimpses:
             observed = dataclasses.replace(
                 self.configuration, observe=agent_class(self.policy).required
             )
-            self._env = ActiveExplorationVectorEnv.of(
-                observed, rows, parts=self.parts, autoreset_mode="DISABLED"
+            self._env = ActiveExplorationVectorEnv(
+                rows, configuration=observed, parts=self.parts, autoreset_mode="DISABLED"
             )
         return self._env

@@ -16,7 +16,7 @@ from agents.learning.learner import Learner
 from agents.registry import LEARNERS
 from ave_env.configuration import Configuration
 from ave_env.parts import Parts
-from ave_env.registration import configuration as configure
+from ave_env.registration import configure
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.training.config import TrainingConfig
 from encoders.training.trainer import EncoderTrainer
@@ -165,7 +165,9 @@ def _environments(
     parts = Parts.open(train, classify=True)
     if parts.encoder is None:
         raise ValueError("training needs an encoder; encoder is None")
-    env = ActiveExplorationVectorEnv.of(train, num_envs, parts=parts, autoreset_mode="SAME_STEP")
+    env = ActiveExplorationVectorEnv(
+        num_envs, configuration=train, parts=parts, autoreset_mode="SAME_STEP"
+    )
     if not env.scores_mean_something:
         raise ValueError(
             f"the class head of encoder {parts.encoder.config.name!r} was not trained for the "
@@ -175,8 +177,8 @@ def _environments(
         )
     shared = dataclasses.replace(parts, scenes=validation.open_scenes())
     rows = min(eval_scenes, _MOST_VALIDATION_ROWS)
-    judged = ActiveExplorationVectorEnv.of(
-        validation, rows, parts=shared, autoreset_mode="DISABLED"
+    judged = ActiveExplorationVectorEnv(
+        rows, configuration=validation, parts=shared, autoreset_mode="DISABLED"
     )
     return env, judged
 

@@ -7,10 +7,10 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from ave_env.choices import SPLITS
 from ave_env.scenes.base import Scenes
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.files.layouts import LAYOUTS, Source
-from ave_env.scenes.files.splits import SPLITS
 
 if TYPE_CHECKING:
     from ave_env.scenes.files.encoded import EncodedScenes

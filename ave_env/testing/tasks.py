@@ -77,7 +77,7 @@ def _environment(task: Task, scenes: Scenes) -> ActiveExplorationVectorEnv:
         scenes=scenes, image_size=scenes.image_size, patch_size=_PATCH, encoder=None
     )
     parts = Parts(scenes, GridSensor(scenes.image_size, _PATCH), task, None)
-    env = ActiveExplorationVectorEnv.of(configuration, _ROWS, parts=parts)
+    env = ActiveExplorationVectorEnv(_ROWS, configuration=configuration, parts=parts)
     env.action_space.seed(0)
     return env
 

@@ -58,7 +58,7 @@ def test_a_page_has_the_headings_of_cartpole_and_its_own_defaults(env_id):
     model = re.findall(r"^## (.*?)\s*$", inspect.getdoc(CartPoleEnv), flags=re.MULTILINE)
     assert [heading for heading in headings if heading in model] == model
     defaults = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", page, flags=re.MULTILINE))
-    settings = ave_env.registration.configuration(env_id)
+    settings = ave_env.registration.configure(env_id)
     assert defaults["scenes"] == f'"{settings.scenes}"'
     assert defaults["image_size"] == str(settings.image_size)
     assert defaults["num_glimpses"] == str(settings.num_glimpses)

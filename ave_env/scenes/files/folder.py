@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import os
 
+from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.files.disk import list_folders, read_file, show_contents
 from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.files.layouts import LAYOUTS, SUN360_PLACES, Source
 from ave_env.scenes.files.scene_folder import SceneFolder
 from ave_env.scenes.files.split_folders import SplitFolders, are_wnids
-from ave_env.scenes.files.splits import SPLITS, SplitChoice, choose_split
+from ave_env.scenes.files.splits import SplitChoice, choose_split
 from ave_env.scenes.files.sun360 import Sun360Folder
 
 

@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.disk import list_folders, list_images, show_contents
 from ave_env.scenes.files.layouts import LAYOUTS
 from ave_env.scenes.files.scene_folder import Listing, SceneFolder
-from ave_env.scenes.files.splits import SPLITS
 
 _WNID = re.compile(r"n\d+")
 

@@ -19,9 +19,9 @@ from typing import Literal
 
 import numpy as np
 
+from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError
 
-SPLITS = ("train", "val", "test")
 HELD_OUT_SHARE = 0.1
 
 

@@ -7,11 +7,12 @@ import unicodedata
 
 import numpy as np
 
+from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.disk import list_folders, list_images, scan
 from ave_env.scenes.files.layouts import LAYOUTS, SUN360_PLACES
 from ave_env.scenes.files.scene_folder import Listing, SceneFolder
-from ave_env.scenes.files.splits import SPLITS, assign_parts
+from ave_env.scenes.files.splits import assign_parts
 
 LIST_FILES = (  # looked for in the folder when no list file is given
     "sun360-dataset26-random.txt",

@@ -42,9 +42,10 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
+from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.encoded import EncodedScenes
-from ave_env.scenes.files.splits import SPLITS, SplitChoice, choose_split
+from ave_env.scenes.files.splits import SplitChoice, choose_split
 from ave_env.scenes.packed.global_heap import VariableLengthData, is_plain, read_at
 
 FORMAT_VERSION = 1
