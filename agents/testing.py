@@ -16,6 +16,7 @@ import numpy as np
 
 from agents.base import Agent, Observation
 from ave_env.vector import ActiveExplorationVectorEnv
+from encoders.support.laws import require
 
 _ROWS = 4
 
@@ -53,8 +54,9 @@ def check_agent(
     )
     other.reset(seed=seed + 1000)
     agent, twin, stranger = make(env, seed=seed), make(env, seed=seed), make(other, seed=seed)
-    _require(
+    require(
         isinstance(agent.flops_per_action, int) and agent.flops_per_action >= 0,
+        "flops_per_action counts multiply-accumulates",
         f"flops_per_action is {agent.flops_per_action!r}; expected an integer of at least 0",
     )
     observation, _ = env.reset(seed=seed)
@@ -66,44 +68,59 @@ def check_agent(
         random = agent.random.bit_generator.state != chance
         _check_actions(agent, env, actions, step)
         for name, values in observation.items():
-            _require(
-                np.array_equal(values, before[name]), f"it wrote into the observation {name!r}"
+            require(
+                np.array_equal(values, before[name]),
+                "an agent does not write into observations",
+                f"it wrote into the observation {name!r}",
             )
         same, _ = twin.predict(observation, None, begins, deterministic=True)
-        _require(
-            np.array_equal(actions, same), f"two agents of one seed differ at glimpse {step + 1}"
+        require(
+            np.array_equal(actions, same),
+            "agents of one seed act alike",
+            f"two agents of one seed differ at glimpse {step + 1}",
         )
         if not (random or agent_class.privileged):
             _check_rows(agent, observation, actions)
             elsewhere, _ = stranger.predict(observation, None, begins, deterministic=True)
-            _require(
+            require(
                 np.array_equal(actions, elsewhere),
+                "an agent without privileges reads the observation alone",
                 "its choice depends on more than the observation, and privileged is False",
             )
         observation, _, ended, _, _ = env.step(actions)
         begins = np.zeros_like(begins)
-    _require(bool(ended.all()), "the episodes did not end")
+    require(bool(ended.all()), "episodes end after their glimpses", "the episodes did not end")
     _check_refusals(agent_class, make, settings)
 
 
 def _check_declarations(agent_class: type[Agent]) -> None:
     name = getattr(agent_class, "name", None)
-    _require(isinstance(name, str) and bool(name), f"name is {name!r}; expected text")
+    require(
+        isinstance(name, str) and bool(name),
+        "an agent has a name",
+        f"name is {name!r}; expected text",
+    )
     for field in ("required", "sensors", "action_spaces"):
         value = getattr(agent_class, field)
-        _require(isinstance(value, tuple), f"{field} is {value!r}; expected a tuple")
+        require(
+            isinstance(value, tuple),
+            "what an agent can deal with is stated in tuples",
+            f"{field} is {value!r}; expected a tuple",
+        )
 
 
 def _check_actions(agent: Agent, env: ActiveExplorationVectorEnv, actions: Any, step: int) -> None:
     space = env.single_action_space
     expected = (_ROWS, *(space.shape or ()))
-    _require(
+    require(
         isinstance(actions, np.ndarray) and actions.shape == expected,
+        "predict returns one action per row",
         f"predict returned {np.shape(actions)} at glimpse {step + 1}; expected an array {expected}",
     )
     for row, action in enumerate(actions):
-        _require(
+        require(
             space.contains(action),
+            "actions are members of the action space",
             f"action {action} of row {row} at glimpse {step + 1} is no member of {space}",
         )
 
@@ -113,8 +130,9 @@ def _check_rows(agent: Agent, observation: Observation, actions: np.ndarray) -> 
     for row in range(len(actions)):
         single = {name: values[row] for name, values in observation.items()}
         alone, _ = agent.predict(single, deterministic=True)
-        _require(
+        require(
             np.array_equal(alone, actions[row]),
+            "a row does not depend on the others",
             f"row {row} alone is given {alone}, among others {actions[row]}",
         )
 
@@ -131,14 +149,13 @@ def _check_refusals(
     try:
         make(blind, seed=0)
     except ValueError as error:
-        _require(bool(str(error)), "it refuses an environment without a word")
+        require(
+            bool(str(error)),
+            "what is refused is refused with a sentence",
+            "it refuses an environment without a word",
+        )
     else:
         raise AssertionError(
             f"it needs {agent_class.required} and accepts an environment without them; call "
             "Agent.__init__ first"
         )
-
-
-def _require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise AssertionError(sentence)
