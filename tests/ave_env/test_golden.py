@@ -26,7 +26,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ave_env.registration import ENVIRONMENTS, configuration
+from ave_env.registration import ENVIRONMENTS, configure
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "environments.json"
 TOLERANCE = 1e-4
@@ -55,7 +55,7 @@ def write_images(root: Path, image_size: tuple[int, int]) -> Path:
 def make(env_id: str, folder: Path, **settings) -> gym.Env:
     needs = {}
     if ENVIRONMENTS[env_id]["scenes"] in ("imagenet", "imagefolder"):
-        needs["data_root"] = str(write_images(folder, configuration(env_id).image_size))
+        needs["data_root"] = str(write_images(folder, configure(env_id).image_size))
     with warnings.catch_warnings(), mock.patch.dict(os.environ):
         os.environ.pop("AVE_SUN360_ROOT", None)
         warnings.filterwarnings("ignore", "NO SUN360 DATA")
