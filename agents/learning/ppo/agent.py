@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from agents.base import Agent, Observation
@@ -56,11 +57,7 @@ class PpoAgent(Agent):
                 lambda _: 0.0,
                 WindowPolicyConfig(**description["policy"]),
             )
-        try:
-            load_model(self.policy, Path(folder) / POLICY_FILE)
-        except RuntimeError as error:  # of another release, whose policy had another shape
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
+        load_policy(self.policy, Path(folder))
         self.policy.set_training_mode(False)
         self.flops_per_action = self.policy.flops_per_action
 
@@ -75,6 +72,20 @@ class PpoAgent(Agent):
         if not deterministic:
             logits = logits + self.random.gumbel(size=logits.shape)
         return logits.argmax(axis=1)
+
+
+def load_policy(policy: torch.nn.Module, folder: Path) -> None:
+    """Copies weights that were saved in a folder into a policy.
+
+    Raises:
+        ValueError: Weights of another shape, or a file that holds none.
+    """
+    path = folder / POLICY_FILE
+    try:
+        load_model(policy, path)
+    except (RuntimeError, SafetensorError) as error:  # of another release or encoder; damaged
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
 
 
 def check_encoder(description: Mapping[str, Any], observer: Any, source: str) -> None:
