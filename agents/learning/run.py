@@ -190,4 +190,3 @@ def _environments(
         rows, configuration=validation, parts=shared, autoreset_mode="DISABLED"
     )
     return env, judged
-

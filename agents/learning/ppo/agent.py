@@ -13,9 +13,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from agents.base import Agent, Observation
+from agents.base import Observation
 from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
-from agents.learning.record import read_agent, trained_options
+from agents.learning.record import AGENT_FILE, trained_options
+from agents.learning.trained import TrainedAgent
 from ave_env.sensors.grid import GridSensor
 from encoders.storage import weights_hash
 
@@ -23,7 +24,7 @@ POLICY_FILE = "policy.safetensors"
 OBSERVABLES = ("cells", "latent", "logits")
 
 
-class PpoAgent(Agent):
+class PpoAgent(TrainedAgent):
     """A trained glimpse policy.
 
     Args:
@@ -40,13 +41,14 @@ class PpoAgent(Agent):
     name = "ppo"
     required = OBSERVABLES
     sensors = (GridSensor,)
+    files = (AGENT_FILE, POLICY_FILE)
 
     def __init__(
         self, env: gym.Env | gym.vector.VectorEnv, folder: str | os.PathLike[str], seed: int = 0
     ) -> None:
-        super().__init__(env, seed)
+        super().__init__(env, folder, seed)
         base: Any = env.unwrapped
-        description = read_agent(folder)
+        description = self.description
         check_encoder(description, base.observer, str(folder))
         check_sensor(description, base.sensor, str(folder))
         space = getattr(base, "single_observation_space", None) or base.observation_space
