@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+# What is wrong with a path, and what to do, by the error of the operating system.
+_ADVICE = {
+    errno.EEXIST: "there is a file of that name, where a folder is needed; choose another",
+    errno.ENOTDIR: "a part of that path is a file, where a folder is needed; choose another",
+    errno.EISDIR: "a folder, where a file is needed; choose another",
+    errno.ENOENT: "no such file or folder",
+    errno.EACCES: "no permission; choose another, or ask for the right to read and write it",
+    errno.EPERM: "not permitted; choose another, or ask for the right to read and write it",
+    errno.EROFS: "on a disk that can only be read; choose another",
+    errno.ENOSPC: "the disk is full; free some space, or choose another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another disk",
+    errno.EFBIG: "larger than a file may be here; choose another disk, or raise the limit",
+    errno.ENAMETOOLONG: "a name too long for this disk; choose a shorter one",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+}
 
 
 def program_name() -> str:
@@ -21,25 +39,70 @@ def called_as() -> str:
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(options: Mapping[str, str] | None = None) -> Iterator[None]:
     """Ends a command with one line where the user can put things right, and on Ctrl-C.
 
     Errors of the program itself keep their traceback.
+
+    Args:
+        options: What the user types for values that the parts of the program call otherwise, e.g.
+            `{"num_scenes": "--scenes"}`: messages say it in place of the other name.
     """
     try:
         yield
     except KeyboardInterrupt:
         sys.exit(f"{program_name()}: interrupted")
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f"{program_name()}: error: {error}")
+    except OSError as error:
+        sys.exit(f"{program_name()}: error: {as_typed(explain(error), options or {})}")
+    except (ValueError, TypeError, ModuleNotFoundError) as error:
+        sys.exit(f"{program_name()}: error: {as_typed(str(error), options or {})}")
     except Exception as error:
         from gymnasium.error import Error
 
-        if not isinstance(error, Error):  # what Gymnasium says of ids and arguments
+        # What Gymnasium says of ids and arguments; what those who write tensors say of a full disk.
+        reason = str(error) if isinstance(error, Error) else _disk_error(error)
+        if reason is None:
             raise
-        sys.exit(f"{program_name()}: error: {error}")
+        sys.exit(f"{program_name()}: error: {as_typed(reason, options or {})}")
+
+
+def explain(error: OSError) -> str:
+    """One sentence about an error of the operating system: the path, what is wrong, what to do.
+
+    Errors that were raised with a message of their own keep it.
+    """
+    if error.errno not in _ADVICE:
+        return str(error)
+    path = error.filename2 or error.filename
+    return f"{path}: {_ADVICE[error.errno]}" if path is not None else _ADVICE[error.errno]
+
+
+def as_typed(message: str, options: Mapping[str, str]) -> str:
+    """A message that calls values as the user typed them.
+
+    Args:
+        message: With values as `name=value`.
+        options: What was typed, by the name in the message.
+    """
+    if not options:
+        return message
+    names = "|".join(map(re.escape, options))
+    return re.sub(rf"(?<![\w.-])({names})=", lambda found: f"{options[found[1]]}=", message)
 
 
 def interrupt_when_terminated() -> None:
     """Makes SIGTERM, with which schedulers of clusters end a run, save as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _disk_error(error: Exception) -> str | None:
+    """What a library that writes tensors says of a disk, in our words; None for anything else."""
+    number = re.search(r"\(os error (\d+)\)", str(error))  # safetensors
+    if number is not None and int(number[1]) in _ADVICE:
+        return f"a file could not be written: {_ADVICE[int(number[1])]}"
+    # torch.save hides the reason, and complains of where the file ends.
+    if "inline_container.cc" in str(error) and re.search(
+        "unexpected pos|failed writing", str(error)
+    ):
+        return "a file could not be written: the disk is full, or files may not be that large"
+    return None

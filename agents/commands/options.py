@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +95,25 @@ def check_name(option: str, name: str, *tables: Registry[Any]) -> None:
             f"{option}={name!r}{did_you_mean(name, known)}; "
             f"expected one of {', '.join(known)}, or package.module:name"
         )
+
+
+def options_given(arguments: Iterable[str], **aliases: str) -> dict[str, str]:
+    """The options that a command line names, whatever their values.
+
+    Args:
+        arguments: The command line without the program.
+        **aliases: Fields by short options without dashes, e.g. `n="total_timesteps"`.
+
+    Returns:
+        As they were typed, by field; of a part as `part.field`.
+    """
+    given = {}
+    for word in arguments:
+        if word.startswith("-") and len(word) > 1:
+            typed = word.partition("=")[0]
+            name = typed.lstrip("-").replace("-", "_")
+            given[aliases.get(name, name.removeprefix("no_"))] = typed
+    return given
 
 
 def import_from_current_folder() -> None:
