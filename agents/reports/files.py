@@ -20,7 +20,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ def write_results(comparison: Comparison, folder: Path) -> None:
         write_json(folder / RUN_FILE, run)
     stable = {key: value for key, value in run.items() if key not in _VOLATILE}
     write_json(folder / SUMMARY_FILE, {**stable, **summarise(comparison)})
-    _write_csv(folder / PER_STEP_FILE, PER_STEP_COLUMNS, _per_step(comparison))
-    _write_csv(folder / PER_SCENE_FILE, per_scene_columns(comparison), _per_scene(comparison))
+    write_table(folder / PER_STEP_FILE, PER_STEP_COLUMNS, _per_step(comparison))
+    write_table(folder / PER_SCENE_FILE, per_scene_columns(comparison), _per_scene(comparison))
     draw_curves(comparison, folder / CURVES_FILE)
     for result in comparison.results:
         draw_gaze(comparison, result, folder / GAZE_FOLDER / f"{result.label}.png")
@@ -183,8 +183,8 @@ def _scene_columns(evaluation: Evaluation) -> dict[str, list[Any]]:
     return {name: written(values) for name, values in columns.items()}
 
 
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
-    """Writes a table, compressed where the name ends in .gz, without the time of day in it."""
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Writes a CSV file, compressed where the name ends in .gz, without the time of day in it."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
