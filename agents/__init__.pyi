@@ -1,5 +1,7 @@
 from .base import Agent as Agent
+from .hub import load_agent as load_agent
 from .learning.learner import Learner as Learner
+from .learning.trained import TrainedAgent as TrainedAgent
 from .learning.vec_env import GlimpseVecEnv as GlimpseVecEnv
 from .registry import list_agents as list_agents
 from .registry import make_agent as make_agent

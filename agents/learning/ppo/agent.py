@@ -10,11 +10,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from agents.base import Agent, Observation
+from agents.base import Observation
 from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
-from agents.learning.record import read_agent, trained_options
+from agents.learning.record import AGENT_FILE, trained_options
+from agents.learning.trained import TrainedAgent
 from ave_env.sensors.grid import GridSensor
 from encoders.storage import weights_hash
 
@@ -22,7 +24,7 @@ POLICY_FILE = "policy.safetensors"
 OBSERVABLES = ("cells", "latent", "logits")
 
 
-class PpoAgent(Agent):
+class PpoAgent(TrainedAgent):
     """A trained glimpse policy.
 
     Args:
@@ -39,13 +41,14 @@ class PpoAgent(Agent):
     name = "ppo"
     required = OBSERVABLES
     sensors = (GridSensor,)
+    files = (AGENT_FILE, POLICY_FILE)
 
     def __init__(
         self, env: gym.Env | gym.vector.VectorEnv, folder: str | os.PathLike[str], seed: int = 0
     ) -> None:
-        super().__init__(env, seed)
+        super().__init__(env, folder, seed)
         base: Any = env.unwrapped
-        description = read_agent(folder)
+        description = self.description
         check_encoder(description, base.observer, str(folder))
         check_sensor(description, base.sensor, str(folder))
         space = getattr(base, "single_observation_space", None) or base.observation_space
@@ -56,11 +59,7 @@ class PpoAgent(Agent):
                 lambda _: 0.0,
                 WindowPolicyConfig(**description["policy"]),
             )
-        try:
-            load_model(self.policy, Path(folder) / POLICY_FILE)
-        except RuntimeError as error:  # of another release, whose policy had another shape
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
+        load_policy(self.policy, Path(folder))
         self.policy.set_training_mode(False)
         self.flops_per_action = self.policy.flops_per_action
 
@@ -75,6 +74,20 @@ class PpoAgent(Agent):
         if not deterministic:
             logits = logits + self.random.gumbel(size=logits.shape)
         return logits.argmax(axis=1)
+
+
+def load_policy(policy: torch.nn.Module, folder: Path) -> None:
+    """Copies weights that were saved in a folder into a policy.
+
+    Raises:
+        ValueError: Weights of another shape, or a file that holds none.
+    """
+    path = folder / POLICY_FILE
+    try:
+        load_model(policy, path)
+    except (RuntimeError, SafetensorError) as error:  # of another release or encoder; damaged
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
 
 
 def check_encoder(description: Mapping[str, Any], observer: Any, source: str) -> None:
