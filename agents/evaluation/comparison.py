@@ -16,7 +16,12 @@ import numpy as np
 from agents.base import Agent
 from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.curves import area_weights
-from agents.evaluation.statistics import Interval, bootstrap_intervals
+from agents.evaluation.statistics import (
+    Interval,
+    bootstrap_intervals,
+    mean_intervals,
+    newcombe_interval,
+)
 from agents.evaluation.stopping import Stopping, stop_at_confidence
 from agents.evaluation.walk import (
     EpisodeRecorder,
@@ -69,8 +74,10 @@ class AgentResult:
     @functools.cached_property
     def over_scenes(self) -> dict[str, Interval]:
         """Each metric's mean at t = 0..T and its interval over scenes (averaged over seeds)."""
-        values = {metric: self.values(metric) for metric in self.evaluations[0].metrics()}
-        return bootstrap_intervals(values, self.resamples)
+        first = self.evaluations[0]
+        values = {metric: self.values(metric) for metric in first.metrics()}
+        judgements = dict.fromkeys(first.proportions, len(self.seeds))
+        return mean_intervals(values, judgements, self.resamples)
 
     def over_seeds(self, metric: str) -> np.ndarray | None:
         """Standard deviation over seeds of the mean over scenes, `[T+1]`; None for one seed."""
@@ -178,7 +185,8 @@ class Comparison:
         """
         if self.main_metric is None:
             return {}
-        areas = {}
+        areas, judgements = {}, {}
+        proportion = self.main_metric.name in self.results[0].evaluations[0].proportions
         glimpses = np.arange(self.num_glimpses + 1)
         for result in self.results:
             values = result.values(self.main_metric.name)
@@ -186,24 +194,41 @@ class Comparison:
                 ("glimpses", glimpses, self.num_glimpses),
                 ("gflops", result.gflops_to_compare, self.gflops_budget),
             ):
-                areas[result.label, over] = values @ area_weights(places, end)
-        return bootstrap_intervals(areas, self.config.resamples)
+                weights = area_weights(places, end)
+                areas[result.label, over] = values @ weights
+                if proportion:
+                    judgements[result.label, over] = len(result.seeds) / (weights**2).sum()
+        return mean_intervals(areas, judgements, self.config.resamples)
 
     @functools.cached_property
     def differences(self) -> dict[tuple[str, str], Interval]:
-        """Paired bootstrap over scenes: main metric of one label minus another's at t = 0..T.
+        """Paired over scenes: main metric of one label minus another's at t = 0..T.
 
-        Every pair of agents is there once, in the order of `results`; empty without a metric.
+        Newcombe's intervals of proportions, else the bootstrap of the differences. Every pair of
+        agents is there once, in the order of `results`; empty without a metric.
         """
         metric = self.main_metric
         if metric is None:
             return {}
         values = {result.label: result.values(metric.name) for result in self.results}
-        pairs = itertools.combinations(values, 2)
-        return bootstrap_intervals(
-            {(first, second): values[first] - values[second] for first, second in pairs},
-            self.config.resamples,
-        )
+        pairs = list(itertools.combinations(values, 2))
+        if metric.name not in self.results[0].evaluations[0].proportions:
+            return bootstrap_intervals(
+                {(first, second): values[first] - values[second] for first, second in pairs},
+                self.config.resamples,
+            )
+        judgements = {result.label: len(result.seeds) for result in self.results}
+        intervals = {}
+        for first, second in pairs:
+            interval = newcombe_interval(
+                values[first],
+                values[second],
+                per_scene=(judgements[first], judgements[second]),
+            )
+            # Before the first glimpse all know the same, which no other scenes could change.
+            interval.low[0] = interval.high[0] = interval.mean[0]
+            intervals[first, second] = interval
+        return intervals
 
 
 def evaluate_agents(

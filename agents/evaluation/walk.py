@@ -109,6 +109,11 @@ class Evaluation:
             if each.aggregate is None
         }
 
+    @property
+    def proportions(self) -> frozenset[str]:
+        """Names of the metrics whose mean is the share of the scenes where something is so."""
+        return frozenset(each.name for each in self.declared if each.is_proportion(self.columns))
+
     def aggregates(self) -> dict[str, np.ndarray]:
         """What all scenes have together: float64 `[T+1]` by name."""
         return {

@@ -92,7 +92,12 @@ def _agent(comparison: Comparison, result: AgentResult, style: dict[str, Any]) -
         "privileged": result.privileged,
         "gflops": _numbers(result.gflops_to_compare),
         "curves": {
-            name: [_numbers(end) for end in (interval.mean, interval.low, interval.high)]
+            name: [
+                _numbers(end)
+                for end in (interval.mean, interval.low, interval.high)[
+                    : 3 if interval.exists else 1
+                ]
+            ]
             for name, interval in result.over_scenes.items()
         }
         # Of all scenes together, and so without a band.
