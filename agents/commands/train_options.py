@@ -195,8 +195,8 @@ def _refuse_large_batches(options: Options) -> None:
     if options.ppo.batch_size > rollout:
         raise ValueError(
             f"--ppo.batch-size {options.ppo.batch_size}: more than the {rollout} steps of a "
-            f"rollout (--n-envs {options.n_envs} x {num_glimpses} glimpses); choose at most {rollout}, or "
-            "more rows"
+            f"rollout (--n-envs {options.n_envs} x {num_glimpses} glimpses); choose at most "
+            f"{rollout}, or more rows"
         )
 
 
