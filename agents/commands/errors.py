@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def program_name() -> str:
@@ -24,8 +26,10 @@ def called_as() -> str:
 def one_line_errors() -> Iterator[None]:
     """Ends a command with one line where the user can put things right, and on Ctrl-C.
 
-    Errors of the program itself keep their traceback.
+    Errors of the program itself keep their traceback. Warnings are one line too.
     """
+    format_before = warnings.formatwarning
+    warnings.formatwarning = _sentence
     try:
         yield
     except KeyboardInterrupt:
@@ -38,6 +42,13 @@ def one_line_errors() -> Iterator[None]:
         if not isinstance(error, Error):  # what Gymnasium says of ids and arguments
             raise
         sys.exit(f"{program_name()}: error: {error}")
+    finally:
+        warnings.formatwarning = format_before
+
+
+def _sentence(message: Warning | str, *place: Any, **options: Any) -> str:
+    """A warning without the line of source that it came from."""
+    return f"{program_name()}: warning: {message}\n"
 
 
 def interrupt_when_terminated() -> None:

@@ -39,6 +39,7 @@ from agents.registry import AGENTS, LEARNERS
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
 from encoders.support.files import write_json
+from encoders.support.threads import set_threads
 from encoders.support.validation import NotNegative, Positive
 from encoders.training.config import TrainingConfig
 
@@ -126,6 +127,7 @@ _SMOKE_FINETUNING: dict[str, Any] = {
 _MAY_CHANGE_WHEN_RESUMED = {
     "total_timesteps",
     "device",
+    "threads",
     "agents",
     "episodes",
     "progress",
@@ -158,6 +160,7 @@ def train(options: Options) -> None:
     Raises:
         ValueError: Options that nothing is known by, or that do not fit each other.
     """
+    set_threads(options.threads)
     if options.track:
         from agents.commands.tracking import require_tracking
 
