@@ -7,8 +7,10 @@ import errno
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 # What is wrong with a path, and what to do, by the error of the operating system.
 _ADVICE = {
@@ -42,12 +44,14 @@ def called_as() -> str:
 def one_line_errors(options: Mapping[str, str] | None = None) -> Iterator[None]:
     """Ends a command with one line where the user can put things right, and on Ctrl-C.
 
-    Errors of the program itself keep their traceback.
+    Errors of the program itself keep their traceback. Warnings are one line too.
 
     Args:
         options: What the user types for values that the parts of the program call otherwise, e.g.
             `{"num_scenes": "--scenes"}`: messages say it in place of the other name.
     """
+    format_before = warnings.formatwarning
+    warnings.formatwarning = _sentence
     try:
         yield
     except KeyboardInterrupt:
@@ -64,6 +68,8 @@ def one_line_errors(options: Mapping[str, str] | None = None) -> Iterator[None]:
         if reason is None:
             raise
         sys.exit(f"{program_name()}: error: {as_typed(reason, options or {})}")
+    finally:
+        warnings.formatwarning = format_before
 
 
 def explain(error: OSError) -> str:
@@ -88,6 +94,11 @@ def as_typed(message: str, options: Mapping[str, str]) -> str:
         return message
     names = "|".join(map(re.escape, options))
     return re.sub(rf"(?<![\w.-])({names})=", lambda found: f"{options[found[1]]}=", message)
+
+
+def _sentence(message: Warning | str, *place: Any, **options: Any) -> str:
+    """A warning without the line of source that it came from."""
+    return f"{program_name()}: warning: {message}\n"
 
 
 def interrupt_when_terminated() -> None:

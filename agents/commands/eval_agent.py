@@ -24,6 +24,7 @@ from agents.reports.provenance import RUN_FILE, describe_run
 from ave_env.choices import Split
 from encoders.registry import check_encoder_name
 from encoders.support.files import write_json
+from encoders.support.threads import set_threads
 from encoders.support.validation import NotNegative
 
 COMMAND = "eval_agent"
@@ -93,6 +94,7 @@ def main() -> None:
 def compare(options: Options) -> Path:
     """Walks, writes the run folder, prints the table; returns the folder."""
     began = time.time()
+    set_threads(options.threads)
     config = EvaluationConfig(
         num_scenes=options.scenes,
         num_envs=options.num_envs,

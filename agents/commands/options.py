@@ -80,6 +80,10 @@ AGENT_LIST = named(
 )
 TASK = named("What is asked of the belief", TASKS)
 SENSOR = named("What a glimpse is", SENSORS)
+THREADS = tyro.conf.arg(
+    help="Threads to compute with on the CPU; None = all, but one for steps of the environment "
+    "that are too small to share. Results differ with their number by rounding."
+)
 ENCODER = named("The encoder", ENCODERS, more=f"{TIMM_PREFIX}NAME, a folder or file of weights, ")
 
 
@@ -150,6 +154,7 @@ class EnvironmentOptions:
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
         device: Of the encoder: "auto", "cpu" or "cuda".
         precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
+        threads: Threads to compute with on the CPU.
 
     Raises:
         TypeError: A value of another type.
@@ -173,6 +178,7 @@ class EnvironmentOptions:
     overlap: Overlap | None = None
     device: str = "auto"
     precision: Precision = "auto"
+    threads: Annotated[Positive | None, THREADS] = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -37,6 +37,7 @@ from agents.learning.record import AGENT_FILE, read_agent
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
 from encoders.support.files import write_json
+from encoders.support.threads import set_threads
 
 if TYPE_CHECKING:
     from agents.evaluation.comparison import Comparison
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _MAY_CHANGE_WHEN_RESUMED = {
     "total_timesteps",
     "device",
+    "threads",
     "agents",
     "episodes",
     "progress",
@@ -79,6 +81,7 @@ def train(options: Options) -> None:
     Raises:
         ValueError: Options that nothing is known by, or that do not fit each other.
     """
+    set_threads(options.threads)
     if options.track:
         from agents.commands.tracking import require_tracking
 
