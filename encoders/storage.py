@@ -85,8 +85,13 @@ def find_encoder_folder(path: str | os.PathLike[str]) -> Path | None:
 
 def weights_hash(encoder: Any) -> str:
     """SHA-256 over names, shapes and values of all weights: what makes two encoders the same."""
+    return hash_tensors(encoder.state_dict())
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, dtypes and values of tensors."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
+from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
 from encoders.families.tore.surgery import PatchVit, make_vit
 from encoders.flops.count import Cost, FlopCount
@@ -21,6 +22,7 @@ from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
 from encoders.layers.vit import TokenSet
+from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
 
 
@@ -113,6 +115,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
     def describe(self, options: Mapping[str, Any]) -> str:
         """Name and K, e.g. "tore-nano, K = 4"."""
         return f"{self.config.name}, K = {self.resolve_options(options)['split_block']}"
+
+    def parts(self) -> dict[str, EncoderPart]:
+        """Backbone, class head, decoder and pixel head; see `encoders.parts`."""
+        return tore_parts(self.config, self.backbone, self.decoder, self.state_dict())
 
     def resized(self, image_size: tuple[int, int]) -> GlimpseEncoder:
         """The encoder for scenes of another size, its position tables fitted to the grid.
