@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from encoders.support.files import is_disk_full
+
 # What is wrong with a path, and what to do, by the error of the operating system.
 _ADVICE = {
     errno.EEXIST: "there is a file of that name, where a folder is needed; choose another",
@@ -63,11 +65,11 @@ def one_line_errors(options: Mapping[str, str] | None = None) -> Iterator[None]:
     except Exception as error:
         from gymnasium.error import Error
 
-        # What Gymnasium says of ids and arguments; what those who write tensors say of a full disk.
-        reason = str(error) if isinstance(error, Error) else _disk_error(error)
-        if reason is None:
+        if is_disk_full(error):
+            sys.exit(f"{program_name()}: error: {_ADVICE[errno.ENOSPC]}")
+        if not isinstance(error, Error):  # what Gymnasium says of ids and arguments
             raise
-        sys.exit(f"{program_name()}: error: {as_typed(reason, options or {})}")
+        sys.exit(f"{program_name()}: error: {as_typed(str(error), options or {})}")
     finally:
         warnings.formatwarning = format_before
 
@@ -104,16 +106,3 @@ def _sentence(message: Warning | str, *place: Any, **options: Any) -> str:
 def interrupt_when_terminated() -> None:
     """Makes SIGTERM, with which schedulers of clusters end a run, save as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _disk_error(error: Exception) -> str | None:
-    """What a library that writes tensors says of a disk, in our words; None for anything else."""
-    number = re.search(r"\(os error (\d+)\)", str(error))  # safetensors
-    if number is not None and int(number[1]) in _ADVICE:
-        return f"a file could not be written: {_ADVICE[int(number[1])]}"
-    # torch.save hides the reason, and complains of where the file ends.
-    if "inline_container.cc" in str(error) and re.search(
-        "unexpected pos|failed writing", str(error)
-    ):
-        return "a file could not be written: the disk is full, or files may not be that large"
-    return None
