@@ -7,7 +7,9 @@ Importing this package registers the environments and nothing more: what an envi
 import lazy_loader
 
 from ave_env.registration import register_envs
+from encoders.support.threads import survive_forks
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 register_envs()
+survive_forks()

@@ -32,6 +32,7 @@ _HINTS: Mapping[str, Any] = {
     "wrap_azimuth": bool,
     "split_block": NotNegative | None,
     "image_size": tuple[Positive, Positive],
+    "threads": Positive | None,
 }
 
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
@@ -68,6 +69,8 @@ class Configuration:
         observe: Parts of the belief in the observation, of `OBSERVABLES`.
         device: Device of the encoder; "auto" takes a GPU when there is one.
         precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
+        threads: Threads that the encoder computes with on the CPU; None = one where a step of all
+            rows is small, else all that PyTorch has (`encoders.support.threads`).
 
     Raises:
         TypeError: A value of the wrong type.
@@ -97,6 +100,7 @@ class Configuration:
     observe: tuple[str, ...] = ("latent", "logits")
     device: str = "auto"
     precision: str = "float32"
+    threads: int | None = None
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> Configuration:

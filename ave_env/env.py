@@ -143,6 +143,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `observe` | `("latent", "logits")` | parts of the belief to observe and to pay for |
     | `device` | `"auto"` | the encoder's device |
     | `precision` | `"float32"` | or `"bfloat16"`, or `"auto"` for it where the device has it |
+    | `threads` | `None` | threads of the encoder on the CPU; `None` = 1 for small steps, else all |
     | `render_mode` | `None` | `"rgb_array"`; with `make` also `"rgb_array_list"`, `"human"` |
 
     A task computes, and pays for, the part of the belief that it scores even where `observe` does
@@ -162,6 +163,10 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     is one batched implementation, and row `i` equals a single environment seeded `seed + i`. It
     takes two more arguments, `num_envs` and `autoreset_mode`; its `reset` accepts a list of seeds,
     arrays of options, and `reset_mask`.
+
+    Worker processes work too (`vectorization_mode="async"`, `SubprocVecEnv`, data loaders), forked
+    or started afresh. In each of them the encoder has one thread: PyTorch's others do not survive a
+    fork, and workers share the cores.
 
     ## Version History
 

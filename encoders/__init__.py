@@ -6,4 +6,8 @@ import of torch.
 
 import lazy_loader
 
+from encoders.support.threads import survive_forks
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+survive_forks()

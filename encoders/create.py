@@ -14,7 +14,8 @@ import timm
 import torch
 
 from encoders.checkpoints.importing import import_encoder
-from encoders.families.timm import TIMM_MODULES, from_timm
+from encoders.families.timm import from_timm
+from encoders.families.timm_models import TIMM_MODULES
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name
 
@@ -58,7 +59,7 @@ def create_encoder(
     Raises:
         ValueError: An unknown name, with the nearest known ones.
         CheckpointError: A path whose weights do not make up an encoder.
-        RuntimeError: `pretrained=True` and the weights cannot be had.
+        RuntimeError: `pretrained=True` and the weights are not available.
     """
     name = str(name)
     if name.startswith(TIMM_PREFIX):

@@ -41,9 +41,10 @@ def save_encoder(encoder: Any, folder: str | os.PathLike[str]) -> Path:
     target = Path(folder)
     tensors = {name: tensor.contiguous().cpu() for name, tensor in encoder.state_dict().items()}
     config = {"family": encoder.family, **encoder.config.to_dict()}
-    with replacing(target / WEIGHTS_FILE) as weights, replacing(target / CONFIG_FILE) as text:
+    with replacing(target / WEIGHTS_FILE) as weights:
         save_file(tensors, weights)
-        text.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        with replacing(target / CONFIG_FILE) as text:
+            text.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return target
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from agents.commands import run_folder
+from agents.commands.encoder_sizes import with_encoder_sizes
 from agents.commands.errors import one_line_errors, program_name
 from agents.commands.options import (
     AGENT_LIST,
@@ -23,6 +24,7 @@ from agents.reports.provenance import RUN_FILE, describe_run
 from ave_env.choices import Split
 from encoders.registry import check_encoder_name
 from encoders.support.files import write_json
+from encoders.support.threads import set_threads
 from encoders.support.validation import NotNegative
 
 COMMAND = "eval_agent"
@@ -86,15 +88,16 @@ def main() -> None:
         options = dataclasses.replace(
             options, scenes=min(options.scenes or 16, 16), episodes=min(options.episodes, 1)
         )
-    with one_line_errors():
+    with one_line_errors({"num_scenes": "--scenes", "num_envs": "--num-envs", "seeds": "--seed"}):
         if options.encoder is not None:
             check_encoder_name(options.encoder)
-        compare(complete(options))
+        compare(with_encoder_sizes(complete(options)))
 
 
 def compare(options: Options) -> Path:
     """Walks, writes the run folder, prints the table; returns the folder."""
     began = time.time()
+    set_threads(options.threads)
     config = EvaluationConfig(
         num_scenes=options.scenes,
         num_envs=options.num_envs,

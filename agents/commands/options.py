@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +80,10 @@ AGENT_LIST = named(
 )
 TASK = named("What is asked of the belief", TASKS)
 SENSOR = named("What a glimpse is", SENSORS)
+THREADS = tyro.conf.arg(
+    help="Threads to compute with on the CPU; None = all, but one for steps of the environment "
+    "that are too small to share. Results differ with their number by rounding."
+)
 ENCODER = named("The encoder", ENCODERS, more=f"{TIMM_PREFIX}NAME, a folder or file of weights, ")
 
 
@@ -95,6 +99,25 @@ def check_name(option: str, name: str, *tables: Registry[Any]) -> None:
             f"{option}={name!r}{did_you_mean(name, known)}; "
             f"expected one of {', '.join(known)}, or package.module:name"
         )
+
+
+def options_given(arguments: Iterable[str], **aliases: str) -> dict[str, str]:
+    """The options that a command line names, whatever their values.
+
+    Args:
+        arguments: The command line without the program.
+        **aliases: Fields by short options without dashes, e.g. `n="total_timesteps"`.
+
+    Returns:
+        As they were typed, by field; of a part as `part.field`.
+    """
+    given = {}
+    for word in arguments:
+        if word.startswith("-") and len(word) > 1:
+            typed = word.partition("=")[0]
+            name = typed.lstrip("-").replace("-", "_")
+            given[aliases.get(name, name.removeprefix("no_"))] = typed
+    return given
 
 
 def import_from_current_folder() -> None:
@@ -131,6 +154,7 @@ class EnvironmentOptions:
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
         device: Of the encoder: "auto", "cpu" or "cuda".
         precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
+        threads: Threads to compute with on the CPU.
 
     Raises:
         TypeError: A value of another type.
@@ -154,6 +178,7 @@ class EnvironmentOptions:
     overlap: Overlap | None = None
     device: str = "auto"
     precision: Precision = "auto"
+    threads: Annotated[Positive | None, THREADS] = None
 
     def __post_init__(self) -> None:
         check_fields(self)

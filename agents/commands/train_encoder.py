@@ -17,11 +17,12 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
-from agents.commands.options import DEFAULT_ENV, ENCODER, import_from_current_folder
+from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, import_from_current_folder
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
 from encoders.support.files import write_json
+from encoders.support.threads import set_threads
 from encoders.support.validation import Positive, check_fields
 from encoders.training.config import EncoderShape, TrainingConfig
 
@@ -46,6 +47,7 @@ class Options:
         resume: Continue this run folder with its own options.
         smoke: A few steps of a tiny encoder, to see that everything runs.
         device: "auto", "cpu" or "cuda".
+        threads: Threads to compute with on the CPU.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
         training: Hyper-parameters.
@@ -60,6 +62,7 @@ class Options:
     resume: Path | None = None
     smoke: bool = False
     device: str = "auto"
+    threads: Annotated[Positive | None, THREADS] = None
     tensorboard_log: Path | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape()
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = TrainingConfig()
@@ -75,7 +78,7 @@ _SMOKE_TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "validation_size": 32,
 }
-_MAY_CHANGE_WHEN_RESUMED = {"device", "training.num_workers", "training.progress"}
+_MAY_CHANGE_WHEN_RESUMED = {"device", "threads", "training.num_workers", "training.progress"}
 
 
 def main() -> None:
@@ -101,6 +104,7 @@ def main() -> None:
 
 def train(options: Options) -> None:
     """Trains in a run folder."""
+    set_threads(options.threads)
     from encoders.training.processes import decide_once
 
     name = f"encoder-{options.env}-{options.name}"

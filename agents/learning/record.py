@@ -16,7 +16,10 @@ AGENT_FILE = "agent.json"
 
 # What of an environment is chosen anew by everybody who uses a trained agent, and what `agent.json`
 # holds beside it.
-_NOT_THE_AGENTS = {"split", "seed", "cache_bytes", "observe", "device", "precision", "scenes"}
+_NOT_THE_AGENTS = {
+    *("split", "seed", "scenes", "observe"),
+    *("cache_bytes", "device", "precision", "threads"),
+}
 _NOTED_ELSEWHERE = {"encoder_options", "split_block"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +10,7 @@ from ave_env.choices import SPLITS
 from ave_env.scenes.base import Scenes
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.files.layouts import LAYOUTS, Source
+from encoders.support.notices import warn
 
 if TYPE_CHECKING:
     from ave_env.scenes.files.encoded import EncodedScenes
@@ -106,11 +106,9 @@ def _find_root(
         )
     if list_file:
         raise ValueError(f"list_file={list_file!r} needs data_root or {variable} beside it")
-    warnings.warn(
+    warn(
         f"NO SUN360 DATA: neither data_root nor {variable} is set. Using synthetic panoramas "
-        "instead; results are called 'synthetic' and say nothing about SUN360.",
-        UserWarning,
-        stacklevel=3,
+        "instead; results are called 'synthetic' and say nothing about SUN360."
     )
     return None
 

@@ -106,8 +106,11 @@ def test_options_reach_the_environment(run, tmp_path):
         *("--agents", "raster", "--task", "reconstruction", "--split", "val"),
         *("--split-block", "2", "--glimpse-size", "3", "--num-glimpses", "3"),
         *("--wrap-azimuth", "True", "--scene-seed", "5", "--precision", "float32"),
+        *("--threads", "1"),
     )
-    summary = summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")
+    folder = tmp_path / "eval-AVE-Synthetic-v0-1"
+    assert json.loads((folder / "run.json").read_text())["machine"]["threads"] == 1
+    summary = summary_of(folder)
     assert summary["main_metric"] == "rmse"
     assert summary["split_block"] == 2
     assert summary["scenes"]["split"] == "val"

@@ -104,8 +104,8 @@ def test_a_resumed_run_keeps_its_options_and_may_only_go_on_longer(parse, tmp_pa
     (tmp_path / "run.json").write_text(json.dumps(record, default=str))
     resumed = parse("--resume", tmp_path)
     assert resumed == dataclasses.replace(options, resume=tmp_path)
-    longer = parse("--resume", tmp_path, "-n", 640, "--no-progress")
-    assert (longer.total_timesteps, longer.progress) == (640, False)
+    longer = parse("--resume", tmp_path, "-n", 640, "--no-progress", "--threads", 2)
+    assert (longer.total_timesteps, longer.progress, longer.threads) == (640, False, 2)
     with pytest.raises(SystemExit) as stop:
         parse("--resume", tmp_path, "--n-envs", 32, "--ppo.gamma", 0.5, "-n", 640)
     assert "(n_envs: was 16, now 32; ppo.gamma: was 0.9, now 0.5)" in str(stop.value)

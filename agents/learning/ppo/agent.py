@@ -10,7 +10,7 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model
 
 from agents.base import Observation
@@ -115,6 +115,13 @@ def load_policy(policy: torch.nn.Module, folder: Path) -> None:
     """
     path = folder / POLICY_FILE
     try:
+        with safe_open(path, "pt") as saved:
+            given = {name: tuple(saved.get_slice(name).get_shape()) for name in saved.keys()}  # noqa: SIM118
+        own = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
+        if others := [name for name in given if given[name] != own.get(name, given[name])]:
+            first = others[0]
+            more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+            raise RuntimeError(f"{first} has shape {given[first]}, not {own[first]}{more}")
         load_model(policy, path)
     except (RuntimeError, SafetensorError) as error:  # of another release or encoder; damaged
         reason = " ".join(str(error).split())

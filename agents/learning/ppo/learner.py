@@ -224,9 +224,10 @@ class PpoLearner(Learner):
         }
         if self._init_from is not None:
             description["init_from"] = self._init_from
-        with replacing(folder / POLICY_FILE) as weights, replacing(folder / AGENT_FILE) as text:
+        with replacing(folder / POLICY_FILE) as weights:
             save_module(self.model.policy, weights)
-            text.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            with replacing(folder / AGENT_FILE) as text:
+                text.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(
