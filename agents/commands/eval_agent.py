@@ -50,6 +50,8 @@ class Options(EnvironmentOptions):
         seed: Seeds of agents that use chance, e.g. `--seed 0 1 2`.
         stop_confidence: Also show what it costs and saves to end an episode once the most probable
             class is this probable, e.g. 0.9.
+        allow_other_encoder: Let trained agents act with another encoder, or other options of it
+            (TORE's K), than they were trained with, where their weights fit; tables say so.
         episodes: Episodes to draw per agent.
         output: Folder of run folders.
         progress: Show progress bars.
@@ -63,6 +65,7 @@ class Options(EnvironmentOptions):
     num_envs: Annotated[int, tyro.conf.arg(aliases=["--n-envs"])] = 256
     seed: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--seeds"])] = (0,)
     stop_confidence: float | None = None
+    allow_other_encoder: bool = False
     episodes: int = 4
     output: Path = Path("runs")
     progress: bool = True
@@ -101,6 +104,7 @@ def compare(options: Options) -> Path:
         seeds=options.seed,
         episodes=options.episodes,
         stop_confidence=options.stop_confidence,
+        allow_other_encoder=options.allow_other_encoder,
         progress=options.progress,
     )
     from agents.evaluation.comparison import evaluate_agents

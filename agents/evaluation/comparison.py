@@ -29,7 +29,7 @@ from agents.evaluation.walk import (
     balanced_rows,
     evaluate,
 )
-from agents.registry import agent_class, make_agent, required_observables
+from agents.registry import AgentSource, agent_class, make_agent, required_observables
 from ave_env.configuration import Configuration
 from ave_env.parts import Parts
 from ave_env.registration import configure
@@ -51,9 +51,10 @@ class AgentResult:
 
     Attributes:
         label: What tables and files call it.
-        source: Its name, or the run folder it came from.
+        source: Its name, its place as module:name, or the run folder it came from.
         seeds: Its seeds; one where it does not use chance.
         privileged: Whether it is told the answer, and so bounds the others instead of competing.
+        differences: In what it did not act as it was trained, in words.
         evaluations: One per seed.
         episodes: A few of the first seed's episodes by scene, one snapshot per t = 0..T.
         resamples: Bootstrap resamples of its intervals.
@@ -63,6 +64,7 @@ class AgentResult:
     source: str
     seeds: tuple[int, ...]
     privileged: bool
+    differences: tuple[str, ...]
     evaluations: tuple[Evaluation, ...]
     episodes: Mapping[int, list[Snapshot]]
     resamples: int
@@ -232,9 +234,9 @@ class Comparison:
 
 
 def evaluate_agents(
-    agents: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
+    agents: Mapping[str, AgentSource] | Iterable[AgentSource],
     env_id: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
     config: EvaluationConfig | None = None,
 ) -> Comparison:
     """Lets agents explore the same scenes.
@@ -243,7 +245,8 @@ def evaluate_agents(
     task is scored by, and nothing else; encoder and scenes are shared.
 
     Args:
-        agents: Names or run folders; as a mapping, under the labels that results show.
+        agents: Names, run folders, classes of agents, or agents that were made (which are copied,
+            and draw from `config.seeds`); as a mapping, under the labels that results show.
         env_id: Environment id.
         settings: Keyword arguments of the environment but `observe`; None leaves the id's own.
         config: How they are compared.
@@ -253,17 +256,18 @@ def evaluate_agents(
         `agents.reports.tables.print_comparison` prints.
 
     Raises:
+        TypeError: Something that is no agent.
         ValueError: An unknown agent, or one that cannot act in this environment.
     """
     config = config or EvaluationConfig()
     sources = _label(agents)
-    base = configure(env_id, **{"split": "test", **settings})
+    base = configure(env_id, **{"split": "test", **(settings or {})})
     parts = _open_parts(base, sources.values())
     _check_stopping(config, parts)
     num_scenes = len(spread_evenly(config.num_scenes, len(parts.scenes)))
     rows = balanced_rows(num_scenes, config.num_envs)
     for source in sources.values():  # every mistake shows before hours of walking
-        _prepare(source, base, parts, 1, 0)
+        _prepare(source, base, parts, 1, 0, config.allow_other_encoder)
     results = [
         _explore(label, source, base, parts, rows, config) for label, source in sources.items()
     ]
@@ -272,7 +276,7 @@ def evaluate_agents(
 
 def _explore(
     label: str,
-    source: str,
+    source: AgentSource,
     base: Configuration,
     parts: Parts,
     rows: int,
@@ -281,7 +285,7 @@ def _explore(
     evaluations: list[Evaluation] = []
     episodes: dict[int, list[Snapshot]] = {}
     for seed in config.seeds:
-        env, agent = _prepare(source, base, parts, rows, seed)
+        env, agent = _prepare(source, base, parts, rows, seed, config.allow_other_encoder)
         recorder = None
         if config.episodes and not evaluations:
             scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
@@ -297,18 +301,30 @@ def _explore(
             break
     seeds = config.seeds[: len(evaluations)]
     return AgentResult(
-        label, source, seeds, agent.privileged, tuple(evaluations), episodes, config.resamples
+        label=label,
+        source=_place(source),
+        seeds=seeds,
+        privileged=agent.privileged,
+        differences=agent.differences,
+        evaluations=tuple(evaluations),
+        episodes=episodes,
+        resamples=config.resamples,
     )
 
 
 def _prepare(
-    source: str, base: Configuration, parts: Parts, rows: int, seed: int
+    source: AgentSource,
+    base: Configuration,
+    parts: Parts,
+    rows: int,
+    seed: int,
+    allow_other_encoder: bool,
 ) -> tuple[ActiveExplorationVectorEnv, Agent]:
     observing = dataclasses.replace(base, observe=required_observables([source]))
     env = ActiveExplorationVectorEnv(
         rows, configuration=observing, parts=parts, autoreset_mode="DISABLED"
     )
-    return env, make_agent(source, env, seed=seed)
+    return env, make_agent(source, env, seed=seed, allow_other_encoder=allow_other_encoder)
 
 
 def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
@@ -325,26 +341,54 @@ def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
 
 
 def _label(
-    agents: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
-) -> dict[str, str]:
+    agents: Mapping[str, AgentSource] | Iterable[AgentSource],
+) -> dict[str, AgentSource]:
+    if isinstance(agents, str | os.PathLike):
+        raise TypeError(f"agents={agents!r}; expected several, e.g. [{str(agents)!r}]")
     if isinstance(agents, Mapping):
-        return {label: os.fspath(source) for label, source in agents.items()}
-    sources = [os.fspath(source) for source in agents]
+        return dict(agents)
+    sources = list(agents)
     if not sources:
         raise ValueError("no agents given")
-    if len(set(sources)) != len(sources):
-        raise ValueError(f"an agent is given twice: {' '.join(sources)}")
+    for at, source in enumerate(sources):
+        if any(_is_same(source, other) for other in sources[:at]):
+            raise ValueError(f"an agent is given twice: {' '.join(map(_place, sources))}")
     # The shortest names that tell them apart: several trained agents go by their folders.
     labels = [agent_class(source).name for source in sources]
     for longer in (lambda path: path.name, lambda path: "-".join(path.parts[-3:])):
         labels = [
-            longer(Path(source)) if labels.count(label) > 1 else label
+            longer(Path(source))
+            if labels.count(label) > 1 and isinstance(source, str | os.PathLike)
+            else label
             for label, source in zip(labels, sources, strict=True)
         ]
+    # Agents of one class that differ in what nobody but their maker knows are numbered.
+    repeated = {label: itertools.count(1) for label in labels if labels.count(label) > 1}
+    labels = [
+        f"{label}-{next(repeated[label])}" if label in repeated else label for label in labels
+    ]
+    if len(set(labels)) != len(labels):
+        raise ValueError(
+            f"agents of the same name: {' '.join(labels)}; pass a mapping of names to agents"
+        )
     return dict(zip(labels, sources, strict=True))
 
 
-def _open_parts(base: Configuration, sources: Iterable[str]) -> Parts:
+def _is_same(one: AgentSource, other: AgentSource) -> bool:
+    if isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike):
+        return os.fspath(one) == os.fspath(other)
+    return one is other
+
+
+def _place(source: AgentSource) -> str:
+    """What says where an agent comes from: its name, folder, or module:name."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    kind = source if isinstance(source, type) else type(source)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _open_parts(base: Configuration, sources: Iterable[AgentSource]) -> Parts:
     """Opens scenes and builds the encoder, once for all agents."""
     if base.encoder is None:
         raise ValueError("agents are compared by what an encoder believes; encoder is None")

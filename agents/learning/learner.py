@@ -125,6 +125,9 @@ class Learner(abc.ABC):
     ) -> Agent:
         """Reads an agent that `save` wrote, to act in an environment.
 
+        Where agents are refused another encoder than that of their training
+        (`agents.learning.fit.check_encoder`), it takes a keyword argument `allow_other_encoder`.
+
         Raises:
             FileNotFoundError: The folder holds no agent.
             ValueError: The environment is not like the one it was trained in.

@@ -50,6 +50,12 @@ class TrainedAgent(Agent):
         self.folder = Path(folder)
         self.description = read_agent(folder)
 
+    def for_env(self, env: gym.Env | gym.vector.VectorEnv, seed: int) -> Self:
+        """The same agent in another environment."""
+        agent = super().for_env(env, seed)
+        agent.env = env
+        return agent
+
     @classmethod
     def from_pretrained(
         cls,

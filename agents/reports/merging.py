@@ -149,6 +149,7 @@ class Line:
         agent: What its runs call it.
         seeds: Of its own choices or, where it was trained in the runs, of the training.
         privileged: Whether it is told the answer.
+        differences: In what it did not act as it was trained, in words.
         metric: What it is judged by; None where nothing meaningful can be said.
         num_scenes: N.
         means: The metric after t = 0..T glimpses by seed, float64 `[seeds, T+1]`; None without one.
@@ -161,6 +162,7 @@ class Line:
     agent: str
     seeds: tuple[int, ...]
     privileged: bool
+    differences: tuple[str, ...]
     metric: Metric | None
     num_scenes: int
     means: np.ndarray | None
@@ -374,11 +376,13 @@ def _line(entries: list[_Entry]) -> Line:
             interval = wilson_interval(scenes, per_scene=len(values))
         else:
             interval = bootstrap_interval(scenes)
+    described = first.run.summary["agents"][first.agent]
     return Line(
         setting=first.run.setting,
         agent=first.agent,
         seeds=tuple(entry.seed for entry in entries),
-        privileged=bool(first.run.summary["agents"][first.agent]["privileged"]),
+        privileged=bool(described["privileged"]),
+        differences=tuple(described.get("not_as_trained", ())),
         metric=first.run.metric,
         num_scenes=len(first.scene_ids),
         means=means,

@@ -152,6 +152,7 @@ def _summarise_agent(comparison: Comparison, result: AgentResult) -> dict[str, A
         "source": result.source,
         "seeds": list(result.seeds),
         "privileged": result.privileged,
+        "not_as_trained": list(result.differences),
         "uses_chance": result.evaluations[0].uses_chance,
         "final": metrics,
         "gflops_per_episode": settled(with_cache),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -121,7 +121,7 @@ def merged_table(merged: Merged, lines: Sequence[Line]) -> StackedTable:
         names = ("gflops_total", "gflops_without_recycling_total", "gflops_policy_total")
         costs = _cost_cells(*(float(line.gflops[name][-1]) for name in names))
         labels = [Text(str(line.setting.get(name, "-"))) for name in merged.varied]
-        agent = _cell(line.agent, "upper bound" if line.privileged else "")
+        agent = _cell(line.agent, _remark(line.privileged, bool(line.differences)))
         table.add_row([*labels, agent], [*cells, *costs])
     return table
 
@@ -202,7 +202,12 @@ def _constant_settings(merged: Merged) -> str:
 
 
 def _agent_cell(result: AgentResult) -> Text:
-    return _cell(result.label, "upper bound" if result.privileged else "")
+    return _cell(result.label, _remark(result.privileged, bool(result.differences)))
+
+
+def _remark(privileged: bool, not_as_trained: bool) -> str:
+    """What tells an agent from the competitors."""
+    return "upper bound" if privileged else "not as trained" if not_as_trained else ""
 
 
 def _heading(metric: Metric) -> str:
@@ -260,6 +265,7 @@ def _notes(comparison: Comparison) -> list[str]:
         )
         lines += _best_two(comparison, comparison.main_metric)
         lines += _bounds(comparison, comparison.main_metric)
+    lines += _not_as_trained({one.label: one.differences for one in comparison.results})
     lines.append(
         f"GFLOPs: {FLOPS_CONVENTION}, in billions; what the encoder spends on an episode, mean "
         "over scenes. The belief before the first glimpse is a constant of the weights and charged "
@@ -282,8 +288,18 @@ def _notes_of_merged(merged: Merged) -> list[str]:
             "interval over scenes, averaged over seeds; sd is that of the mean over scenes, from "
             "seed to seed." + _chance(metric)
         )
+    lines += _not_as_trained({line.agent: line.differences for line in merged.lines})
     lines.append(f"GFLOPs: {FLOPS_CONVENTION}, in billions; mean over scenes and seeds.")
     return lines
+
+
+def _not_as_trained(differences: Mapping[str, Sequence[str]]) -> list[str]:
+    """What others than those of their training agents had to do with."""
+    return [
+        f"{agent} does not act as it was trained: {'; '.join(differing)}."
+        for agent, differing in differences.items()
+        if differing
+    ]
 
 
 def _intervals(comparison: Comparison, metrics: Sequence[Metric]) -> str:

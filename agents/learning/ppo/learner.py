@@ -19,8 +19,9 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.learning.boundary import environment_state, restore_environment
 from agents.learning.callbacks import ExplorationCallback, ProgressCallback
+from agents.learning.fit import check_encoder
 from agents.learning.learner import Learner
-from agents.learning.ppo.agent import POLICY_FILE, PpoAgent, check_encoder, load_policy
+from agents.learning.ppo.agent import POLICY_FILE, PpoAgent, load_policy
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.resumable import ResumablePpo
 from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
@@ -158,7 +159,7 @@ class PpoLearner(Learner):
                 "first rollout has nothing to continue: start a new one"
             )
         description = read_agent(folder)
-        check_encoder(description, self.env.observer, str(folder))
+        check_encoder(description, self.env.observer, str(folder), self.agent_class.required)
         state = torch.load(path, weights_only=True)
         # Rollouts are whole episodes, so that between two of them every row has just begun one.
         observation = restore_environment(self.env, state, str(path))
@@ -234,9 +235,11 @@ class PpoLearner(Learner):
         folder: str | os.PathLike[str],
         env: gym.Env | gym.vector.VectorEnv,
         seed: int = 0,
+        *,
+        allow_other_encoder: bool = False,
     ) -> PpoAgent:
         """Reads an agent that `save` wrote."""
-        return PpoAgent(env, folder, seed)
+        return PpoAgent(env, folder, seed, allow_other_encoder=allow_other_encoder)
 
     @functools.cached_property
     def _encoder_record(self) -> dict[str, Any]:
