@@ -18,6 +18,7 @@ from encoders.families.timm import from_timm
 from encoders.families.timm_models import TIMM_MODULES
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name
+from encoders.support.devices import resolve_device
 
 
 def list_encoders(filter: str = "*") -> list[str]:
@@ -54,14 +55,14 @@ def create_encoder(
         pretrained: For `timm/` names: True insists on published weights, False starts from random
             ones, None takes published weights when they can be reached and warns otherwise.
         seed: Of random initial weights.
-        device: "auto" takes a GPU when there is one.
+        device: auto (a GPU where there is one, else the CPU), cpu, cuda, cuda:N or mps.
 
     Raises:
-        ValueError: An unknown name, with the nearest known ones.
+        ValueError: An unknown name, with the nearest known ones; a device that does not exist.
         CheckpointError: A path whose weights do not make up an encoder.
         RuntimeError: `pretrained=True` and the weights are not available.
     """
-    name = str(name)
+    name, place = str(name), resolve_device(device)
     if name.startswith(TIMM_PREFIX):
         encoder = from_timm(name, image_size, pretrained, seed)
     elif name not in ENCODERS and Path(name).exists():
@@ -73,11 +74,4 @@ def create_encoder(
         encoder = encoder.resized(image_size)
     if class_names is not None and tuple(class_names) != encoder.config.class_names:
         encoder = encoder.with_head(tuple(class_names), seed)
-    return encoder.to(resolve_device(device))
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turns "auto" into a GPU when there is one and the CPU otherwise."""
-    if str(device) != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return encoder.to(place)

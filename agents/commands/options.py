@@ -21,6 +21,7 @@ from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
 from encoders.registry import ENCODERS, TIMM_PREFIX
 from encoders.support.choices import Precision
+from encoders.support.devices import check_device_name
 from encoders.support.registry import Registry
 from encoders.support.validation import NotNegative, Positive, check_fields, did_you_mean
 
@@ -152,7 +153,7 @@ class EnvironmentOptions:
         num_glimpses: Glimpses in an episode.
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
-        device: Of the encoder: "auto", "cpu" or "cuda".
+        device: Of the encoder: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
         precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
         threads: Threads to compute with on the CPU.
 
@@ -182,6 +183,7 @@ class EnvironmentOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_device_name(self.device)
         for option, table in (("task", TASKS), ("sensor", SENSORS)):
             if (name := getattr(self, option)) is not None:
                 check_name(option, name, table)
