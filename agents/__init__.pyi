@@ -1,4 +1,5 @@
 from .base import Agent as Agent
+from .learning.glimpse_features import GlimpseFeatures as GlimpseFeatures
 from .learning.learner import Learner as Learner
 from .learning.vec_env import GlimpseVecEnv as GlimpseVecEnv
 from .registry import list_agents as list_agents
