@@ -14,6 +14,7 @@ from ave_env.configuration import Configuration
 from ave_env.resets import OPTIONS, check_names
 from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
+from ave_env.spaces import hint_at_features
 from ave_env.tasks.base import Task
 from ave_env.vector import ActiveExplorationVectorEnv, Observation
 
@@ -182,6 +183,8 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
         self.render_mode = render_mode
         self.action_space = self.vector.single_action_space
         self.observation_space = self.vector.single_observation_space
+        assert isinstance(self.observation_space, gym.spaces.Dict)
+        hint_at_features(self.observation_space, unless="agents.learning")
 
     # What an agent with privileges, a test or a figure may look at; arrays have one row -----------
 

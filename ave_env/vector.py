@@ -18,7 +18,7 @@ from ave_env.episodes import Episodes, Rows
 from ave_env.generators import RowGenerators, parse_seeds
 from ave_env.parts import Parts
 from ave_env.rendering import Snapshot, draw
-from ave_env.resets import ResetOptions, parse_autoreset_mode
+from ave_env.resets import LEFT_OPEN, ResetOptions, parse_autoreset_mode
 from ave_env.sensors.base import FiniteSensor
 from ave_env.snapshots import take_snapshot
 from ave_env.spaces import observation_space
@@ -211,8 +211,9 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
 
         Args:
             seed: Of the scenes drawn from now on: `seed + i` for row i, or a list of one per row.
-            options: `scene_id` and `start` (one integer or int64 `[N]`; see
-                `ActiveExplorationEnv.reset`) and `reset_mask` (bool `[N]`, rows to reset).
+            options: `scene_id` and `start` (one integer, int64 `[N]`, or a list with None for rows
+                in which it is left open; see `ActiveExplorationEnv.reset`) and `reset_mask` (bool
+                `[N]`, rows to reset).
 
         Returns:
             Observations of all rows and information about those that were reset.
@@ -308,10 +309,9 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         episodes = self._episodes
         rows = np.flatnonzero(options.mask)
         for row in rows.tolist():
-            if options.scene_ids is None:
+            scene = LEFT_OPEN if options.scene_ids is None else int(options.scene_ids[row])
+            if scene == LEFT_OPEN:
                 scene = int(self._generators[row].integers(len(self.scenes)))
-            else:
-                scene = int(options.scene_ids[row])
             episodes.images[row] = self.scenes.load(scene)
             episodes.scene_ids[row] = scene
             episodes.labels[row] = self.scenes.labels[scene]
@@ -322,7 +322,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         if self.observer is not None:
             self.observer.reset(options.mask)
         if options.starts is not None:
-            self._look(options.starts[rows], rows)
+            looking = rows[options.starts[rows] != LEFT_OPEN]
+            self._look(options.starts[looking], looking)
         self._update_belief()
         episodes.scores = self._score()
         episodes.rewards[rows] = 0.0

@@ -11,7 +11,7 @@ import torch
 from gymnasium.wrappers import FilterObservation
 from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
-from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import tiny_encoder, tiny_env, tiny_vector_env
 
@@ -300,6 +300,49 @@ def test_sb3_needs_the_mode_it_works_in():
         GlimpseVecEnv(tiny_vector_env(2))
     with pytest.raises(ValueError, match=r"no \['colour'\]"):
         GlimpseVecEnv(tiny_vector_env(2, autoreset_mode="SAME_STEP"), keys=["colour"])
+
+
+def test_each_row_gets_its_own_reset_options_once():
+    env = tiny_vector_env(4, autoreset_mode="SAME_STEP")
+    wrapped = VecMonitor(GlimpseVecEnv(env))
+    drawn = tiny_vector_env(4, autoreset_mode="SAME_STEP")
+
+    def begin(options) -> list:
+        wrapped.seed(3)
+        wrapped.set_options(options)
+        wrapped.reset()
+        return env.scene_ids.tolist()
+
+    drawn.reset(seed=3)
+    assert begin([{"scene_id": row} for row in (5, 3, 1, 7)]) == [5, 3, 1, 7]
+    scenes = drawn.scene_ids.tolist()
+    assert begin([{}, {"scene_id": 6}, {}, {}]) == [scenes[0], 6, *scenes[2:]]
+    assert begin({"scene_id": 2}) == [2] * 4
+    assert begin([{}, {"start": 3}, None, {"scene_id": 1, "start": 0}])[3] == 1
+    assert (env.visited.any(axis=(1, 2))).tolist() == [False, True, False, True]
+    assert begin(None) == scenes  # options are used once
+    wrapped.reset()
+    assert not env.visited.any()
+    wrapped.set_options([{}, {"scene": 1}, {}, {}])
+    with pytest.raises(ValueError, match=r"row 1.*\['scene'\].*scene_id, start"):
+        wrapped.reset()
+    wrapped.reset()
+
+
+def test_options_and_seeds_hold_for_one_episode_as_in_sb3():
+    """Beside SB3's own vector of single environments, over the ends of episodes."""
+    ours = GlimpseVecEnv(tiny_vector_env(2, autoreset_mode="SAME_STEP"))
+    theirs = DummyVecEnv([tiny_env, tiny_env])
+    for envs in (ours, theirs):
+        envs.seed(3)
+        envs.set_options([{}, {"scene_id": 6}])
+    compare = [(ours.reset(), theirs.reset())]
+    for step in range(2 * ours.env.num_glimpses):
+        actions = np.array([step % 15, (3 * step) % 15])
+        compare.append((ours.step(actions)[0], theirs.step(actions)[0]))
+    for one, other in compare:
+        for key, values in one.items():
+            np.testing.assert_allclose(values, other[key], rtol=1e-4, atol=1e-5, err_msg=key)
 
 
 def test_an_ended_row_reports_its_episode():
