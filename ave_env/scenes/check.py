@@ -133,13 +133,8 @@ def _look_into_folder(
 
     folder = open_folder(root, source, list_file)
     report = Report(folder.source)
-    ignored: set[str] = set()
-    for split in folder.splits:
-        with contextlib.suppress(SceneError):  # raised again when the split is opened
-            ignored.update(folder.list_split(split).ignored)
-    if ignored:
-        some = enumerate_some(sorted(ignored), 3)
-        report.notes.append(f"{len(ignored):,} not read as images: {some}")
+    with contextlib.suppress(SceneError):  # raised again when the split is opened
+        report.notes += folder.notes()
     return report, {
         split: partial(
             FolderScenes,
@@ -164,13 +159,13 @@ def _decode_all(
     scenes: EncodedScenes, split: str, workers: int | None, progress: bool
 ) -> Iterator[Image | SceneError]:
     """Yields what every image is, or what is wrong with it."""
-    from ave_env.scenes.files.decoding import decode
+    from ave_env.scenes.files.decoding import decode_strictly
     from ave_env.scenes.files.parallel import map_in_threads, progress_bar
 
     def examine(index: int) -> Image | SceneError:
         try:
             data = scenes.read(index)
-            pixels = decode(data, scenes.locate(index))
+            pixels = decode_strictly(data, scenes.locate(index))
         except SceneError as error:
             return error
         size = (pixels.shape[0], pixels.shape[1])

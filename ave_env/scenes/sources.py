@@ -139,8 +139,11 @@ class DataRoot:
         """Opens one split; see `open_scenes`."""
         expected = f"a folder {LAYOUTS[self.source]}"
         if not os.path.exists(self.path):
+            from ave_env.scenes.files.disk import no_such
+
             raise SceneError(
-                self.path, f"{self.named_by} points to nothing; expected {expected} or an HDF5 file"
+                self.path,
+                f"{no_such(self.path)}; {self.named_by} has to be {expected}, or an HDF5 file",
             )
         if os.path.isdir(self.path):
             from ave_env.scenes.files.folder import FolderScenes

@@ -5,24 +5,33 @@
   and `test` is `val`, as in the published results. Without one, each class is divided by a hash of
   the file names into 80 % `train`, 10 % `val` and 10 % `test`.
 * `imagenet`: `{train,val}/<wnid>/*.JPEG`; `test` is `val`.
-* `imagefolder`: `{train,val,test}/<class>/<image>`.
+* `imagefolder`: `{train,val,test}/<class>/<image>`. Folders of splits may also be called
+  `training`, `valid`, `validation` or `testing`. Without them, `<class>/<image>` is `train`; images without
+  classes, in folders of splits or none, are all of one class, "scene".
 
 `ave_env.scenes.files.splits` says what stands for a split that is missing. Listings are sorted;
 hidden files and files that are not images are skipped. Class folders are not searched any deeper,
-so links that run in circles do no harm.
+so links that run in circles do no harm. `ave_env.scenes.check` names all that is not used; images
+and folders that may have been meant to be are warned of when scenes are opened.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 
 from ave_env.choices import SPLITS
-from ave_env.scenes.errors import SceneError
-from ave_env.scenes.files.disk import list_folders, read_file, show_contents
+from ave_env.scenes.errors import SceneError, enumerate_some
+from ave_env.scenes.files.disk import list_folders, look_into, read_file
 from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.files.layouts import LAYOUTS, SUN360_PLACES, Source
-from ave_env.scenes.files.scene_folder import SceneFolder
-from ave_env.scenes.files.split_folders import SplitFolders, are_wnids
+from ave_env.scenes.files.scene_folder import SceneFolder, show_instead
+from ave_env.scenes.files.split_folders import (
+    SplitFolders,
+    are_wnids,
+    find_splits,
+    holds_scenes,
+)
 from ave_env.scenes.files.splits import SplitChoice, choose_split
 from ave_env.scenes.files.sun360 import Sun360Folder
 
@@ -33,15 +42,16 @@ def recognise_source(root: str | os.PathLike[str]) -> Source:
     Raises:
         SceneError: It has none of the known layouts.
     """
-    root = os.path.expanduser(os.fspath(root))
-    folders = list_folders(root)
-    if any(place in folders for place in SUN360_PLACES):
+    root = os.path.abspath(os.path.expanduser(os.fspath(root)))
+    top = look_into(root)
+    if any(place in (*top.folders, *top.dangling) for place in SUN360_PLACES):
         return "sun360"
-    splits = [split for split in SPLITS if split in folders]
-    if not splits:
+    splits = find_splits(root, top)
+    if not splits and not holds_scenes(root, top):
         layouts = " or ".join(LAYOUTS.values())
-        raise SceneError(root, f"expected {layouts}, found {show_contents(root)}")
-    classes = list_folders(os.path.join(root, splits[0]))
+        raise SceneError(root, f"expected {layouts}, {show_instead(root)}")
+    first = next((split for split in SPLITS if split in splits), None)
+    classes = list_folders(os.path.join(root, splits[first])) if first else top.folders
     return "imagenet" if classes and are_wnids(classes) else "imagefolder"
 
 
@@ -104,6 +114,13 @@ class FolderScenes(EncodedScenes):
         rows = self.choice.rows(listing.names, listing.labels)
         if not len(rows):
             raise SceneError(listing.folder, f"too few images to hold out a {split!r} split")
+        if doubts := folder.doubts():
+            warnings.warn(
+                f"{folder.root}: not used: {enumerate_some(doubts, 3)}; the splits here are "
+                f"{', '.join(folder.splits)}, and `python -m ave_env.scenes.check` says more",
+                UserWarning,
+                stacklevel=2,
+            )
         self.name = source
         self.split = str(split)
         self.class_names = listing.class_names

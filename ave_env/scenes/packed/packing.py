@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 import cv2
 import numpy as np
 
-from ave_env.scenes.errors import SceneError
-from ave_env.scenes.files.decoding import Fit, decode, fit, image_kind
+from ave_env.scenes.errors import SceneError, printable
+from ave_env.scenes.files.decoding import Fit, decode_strictly, fit, image_kind
 from ave_env.scenes.files.disk import read_file
 from ave_env.scenes.files.parallel import ProgressBar, map_in_threads, progress_bar
 from ave_env.scenes.files.scene_folder import SceneFolder
@@ -53,7 +53,7 @@ class Preparation:
         """
         try:
             data = read_file(path)
-            image = decode(data, path, self.storage.image_size)
+            image = decode_strictly(data, path, self.storage.image_size)
         except SceneError as error:
             return error
         size = self.storage.image_size or (image.shape[0], image.shape[1])
@@ -157,6 +157,8 @@ class Packing:
             SceneError: Images are broken, or changed meanwhile; the file reads back differently.
             OSError: The disk is full or cannot be written to.
         """
+        for note in self.folder.notes():
+            print(printable(f"note: {note}"), file=sys.stderr)
         with Spool(f"{self.out}.partial", self.preparation.purpose) as spool:
             broken = self._prepare_all(spool, workers)
             if broken and not skip_broken:
