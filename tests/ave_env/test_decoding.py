@@ -212,7 +212,7 @@ def test_headers_that_no_encoder_writes_are_found() -> None:
     for position in (quantisation, symbols + 1):
         damaged = bytearray(data)
         damaged[position] = 0
-        with pytest.raises(SceneError, match="damaged JPEG: a (quantisation|Huffman) table"):
+        with pytest.raises(SceneError, match=r"damaged JPEG: a (quantisation|Huffman) table"):
             decode_strictly(bytes(damaged), "x")
 
 

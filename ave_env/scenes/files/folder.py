@@ -6,8 +6,8 @@
   the file names into 80 % `train`, 10 % `val` and 10 % `test`.
 * `imagenet`: `{train,val}/<wnid>/*.JPEG`; `test` is `val`.
 * `imagefolder`: `{train,val,test}/<class>/<image>`. Folders of splits may also be called
-  `training`, `valid`, `validation` or `testing`. Without them, `<class>/<image>` is `train`; images without
-  classes, in folders of splits or none, are all of one class, "scene".
+  `training`, `valid`, `validation` or `testing`. Without them, `<class>/<image>` is `train`;
+  images without classes, in folders of splits or none, are all of one class, "scene".
 
 `ave_env.scenes.files.splits` says what stands for a split that is missing. Listings are sorted;
 hidden files and files that are not images are skipped. Class folders are not searched any deeper,
