@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from ave_env.scenes.command import add_source_options, exit_on_sigterm, new_parser
-from ave_env.scenes.errors import SceneError, enumerate_some, printable
+from ave_env.scenes.errors import SceneError, enumerate_some, note_unused, printable
 from ave_env.scenes.files.layouts import Source
 
 if TYPE_CHECKING:
@@ -116,10 +116,24 @@ def _look_into_file(
     root: str, source: Source | None, list_file: str | os.PathLike[str] | None
 ) -> tuple[Report, dict[str, OpenSplit]]:
     """Finds the stored splits of an HDF5 file and how to open each."""
-    from ave_env.scenes.packed.hdf5 import Hdf5Scenes, read_header
+    from ave_env.scenes.files.splits import HELD_OUT_NOTE
+    from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+    from ave_env.scenes.packed.schema import find_unused, open_file, read_header, read_names
 
     header = read_header(root)
-    return Report(header.source), {
+    report = Report(header.source)
+    if "train" in header.splits and "val" not in header.splits:
+        report.notes.append(HELD_OUT_NOTE)
+    if unused := find_unused(root):
+        report.notes.append(note_unused(unused))
+    for split in header.splits:
+        try:
+            with open_file(root) as file:
+                if "images" in file[split]:  # else the split cannot be opened, which says so
+                    read_names(root, file[split])
+        except SceneError as error:
+            report.broken.append(error)
+    return report, {
         split: partial(Hdf5Scenes, root, choice, image_size=AS_IT_IS, source=source)
         for split, choice in _whole(header.splits).items()
     }

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ave_env.scenes.errors import SceneError, enumerate_some
+from ave_env.scenes.errors import SceneError, note_unused
 from ave_env.scenes.files.decoding import IMAGE_SUFFIXES
 from ave_env.scenes.files.disk import list_folders, show_contents
 from ave_env.scenes.files.layouts import LAYOUTS, TOP_FOLDERS, Source
+from ave_env.scenes.files.splits import HELD_OUT_NOTE
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ class SceneFolder(abc.ABC):
         """What may be a mistake in how the data set was put on disk, or is worth to know."""
         notes = []
         if "train" in self.splits and "val" not in self.splits:
-            notes.append("no val split: a tenth of train is held out for it")
+            notes.append(HELD_OUT_NOTE)
         if unused := self.find_unused():
-            notes.append(f"{len(unused):,} not used: {enumerate_some(sorted(unused), 5)}")
+            notes.append(note_unused(unused))
         return notes
 
     def wrong_layout(self) -> SceneError:

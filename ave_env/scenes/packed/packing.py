@@ -22,8 +22,8 @@ from ave_env.scenes.files.disk import read_file
 from ave_env.scenes.files.parallel import ProgressBar, map_in_threads, progress_bar
 from ave_env.scenes.files.scene_folder import SceneFolder
 from ave_env.scenes.packed import hdf5_writer
-from ave_env.scenes.packed.hdf5 import Header
 from ave_env.scenes.packed.hdf5_writer import Contents
+from ave_env.scenes.packed.schema import Header
 from ave_env.scenes.packed.spool import Entry, Spool
 from ave_env.scenes.packed.storage import Storage
 
