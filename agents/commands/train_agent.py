@@ -164,8 +164,9 @@ def train(options: Options) -> None:
         require_tracking()
     work = _work(options)
     resume = options.resume is not None
+    label = run_folder.label_of(options.env, options.data_root)
     folder = options.resume or run_folder.create_run_folder(
-        options.output, f"{options.policy.rpartition(':')[2]}-{options.env}"
+        options.output, f"{options.policy.rpartition(':')[2]}-{label}"
     )
     if not resume:
         write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND))

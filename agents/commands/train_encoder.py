@@ -39,6 +39,8 @@ class Options:
     Attributes:
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = those of SUN360 do.
         image_size: Height and width in pixels; None = the environment's own.
         encoder: Start from this encoder instead of a new one.
         name: What results call the encoder.
@@ -53,6 +55,7 @@ class Options:
 
     env: str = DEFAULT_ENV
     data_root: Path | None = None
+    seamless: bool | None = None
     image_size: tuple[Positive, Positive] | None = None
     encoder: Annotated[str | None, ENCODER] = None
     name: str = "tore-nano"
@@ -103,7 +106,8 @@ def train(options: Options) -> None:
     """Trains in a run folder."""
     from encoders.training.processes import decide_once
 
-    name = f"encoder-{options.env}-{options.name}"
+    label = run_folder.label_of(options.env, options.data_root)
+    name = f"encoder-{label}-{options.name}"
     folder = options.resume or decide_once(
         lambda: run_folder.create_run_folder(options.output, name), options.device
     )
@@ -124,7 +128,11 @@ def _train_in(folder: Path, options: Options) -> None:
 
     train_set, validation_set = (
         configure(
-            options.env, split=split, data_root=options.data_root, image_size=options.image_size
+            options.env,
+            split=split,
+            data_root=options.data_root,
+            seamless=options.seamless,
+            image_size=options.image_size,
         ).open_scenes()
         for split in ("train", "val")
     )

@@ -185,12 +185,14 @@ def _environments(
 
 def _made_with(
     env_id: str, settings: Mapping[str, Any], configuration: Configuration
-) -> dict[str, str | None]:
-    return {
+) -> dict[str, Any]:
+    made_with = {
         "id": env_id,
         "encoder": _absolute(settings.get("encoder") or configuration.encoder),
         "data_root": _absolute(settings.get("data_root")),
     }
+    said = configuration.seamless
+    return made_with if said is None else {**made_with, "seamless": said}
 
 
 def _absolute(source: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -101,14 +102,23 @@ def check(
     look = _look_into_file if os.path.isfile(root) else _look_into_folder
     report, splits = look(root, source, list_file)
     first_seen: FirstSeen = {}
+    seamless = False
     for split, open_split in splits.items():
         try:
-            scenes = open_split()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the notes say it
+                scenes = open_split()
         except SceneError as error:
             report.broken.append(error)
         else:
             images = _decode_all(scenes, split, workers, progress)
             _add_split(report, split, scenes, images, first_seen)
+            seamless = scenes.seamless
+    if not seamless and report.sizes and all(width == 2 * height for height, width in report.sizes):
+        report.notes.append(
+            "all images are twice as wide as high; if they are 360-degree panoramas, say so where "
+            "they are opened or packed (seamless=True, --seamless)"
+        )
     return report
 
 
@@ -220,7 +230,11 @@ def _add_split(
         if first_split != split:
             repeated.append(f"{place} = {first_place}")
     report.class_names, report.images[split] = scenes.class_names, counts
-    empty = [name for name, count in zip(scenes.class_names, counts, strict=True) if not count]
+    names = [
+        name if name == shown else f"{name} ({shown})"
+        for name, shown in zip(scenes.class_names, scenes.display_names, strict=True)
+    ]
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty:
         report.notes.append(f"no usable image in {split} of: {enumerate_some(empty)}")
     if repeated:

@@ -88,6 +88,15 @@ def decode_strictly(data: bytes, path: str, target: tuple[int, int] | None = Non
     return decode(data, path, target)
 
 
+def read_size(path: str) -> tuple[int, int] | None:
+    """Height and width of an image, of which little is read; None if that is not to be had."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # whoever decodes it will say what is wrong
+        return None
+
+
 def fit(image: np.ndarray, image_size: tuple[int, int], how: Fit) -> np.ndarray:
     """Brings an image to one size, averaging areas where it shrinks.
 

@@ -22,6 +22,7 @@ import warnings
 
 from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
+from ave_env.scenes.files.decoding import read_size
 from ave_env.scenes.files.disk import list_folders, look_into, read_file
 from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.files.layouts import LAYOUTS, SUN360_PLACES, Source
@@ -34,6 +35,11 @@ from ave_env.scenes.files.split_folders import (
 )
 from ave_env.scenes.files.splits import SplitChoice, choose_split
 from ave_env.scenes.files.sun360 import Sun360Folder
+
+PANORAMA_DOUBT = (
+    "the images are twice as wide as high, as 360-degree panoramas are, and taken for photos whose "
+    "edges do not meet; say seamless=True or seamless=False (commands: --seamless)"
+)
 
 
 def recognise_source(root: str | os.PathLike[str]) -> Source:
@@ -129,6 +135,14 @@ class FolderScenes(EncodedScenes):
         self.seamless = source == "sun360" if seamless is None else seamless
         self._folder = listing.folder
         self._names = [listing.names[row] for row in rows]
+        if seamless is None and not self.seamless and self._look_like_panoramas():
+            warnings.warn(f"{folder.root}: {PANORAMA_DOUBT}", UserWarning, stacklevel=2)
+
+    def _look_like_panoramas(self) -> bool:
+        """Whether the first, the middle and the last image are twice as wide as high."""
+        some = {0, len(self) // 2, len(self) - 1}
+        sizes = [read_size(os.path.join(self._folder, self._names[index])) for index in some]
+        return all(size is not None and size[1] == 2 * size[0] for size in sizes)
 
     def read(self, index: int) -> bytes:  # noqa: D102
         return read_file(self.locate(index))

@@ -12,12 +12,11 @@ from typing import Literal
 import numpy as np
 
 from ave_env.choices import SPLITS
+from ave_env.scenes.base import UNLABELLED
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.disk import Contents, link_to_nowhere, list_folders, look_into
 from ave_env.scenes.files.layouts import LAYOUTS, SPLIT_FOLDERS
 from ave_env.scenes.files.scene_folder import Listing, SceneFolder, deeper_folders
-
-ONLY_CLASS = "scene"  # what images without classes belong to
 
 _WNID = re.compile(r"n\d+")
 
@@ -25,7 +24,7 @@ _WNID = re.compile(r"n\d+")
 class SplitFolders(SceneFolder):
     """`{train,val,test}/<class>/<image>`, or without the splits, the classes, or both.
 
-    Images without splits are `train`. Images without classes are all of the class `ONLY_CLASS`.
+    Images without splits are `train`. Images without classes are `UNLABELLED`.
 
     Attributes:
         class_names: The classes of all splits, so that labels agree between them.
@@ -59,9 +58,8 @@ class SplitFolders(SceneFolder):
             split: _by_class(contents.folders) for split, contents in self._contents.items()
         }
         names = {name for classes in self._classes.values() for name in classes}
-        if not names and source == "imagefolder":
-            names = {ONLY_CLASS}
-        self.class_names = tuple(sorted(names))
+        unlabelled = not names and source == "imagefolder"
+        self.class_names = UNLABELLED if unlabelled else tuple(sorted(names))
         if source == "imagenet" and not are_wnids(self.class_names):
             others = [name for name in self.class_names if not _WNID.fullmatch(name)]
             raise SceneError(
@@ -157,7 +155,7 @@ class SplitFolders(SceneFolder):
         return self._classes[split].get(class_name, [])
 
     def _is_flat(self, split: str) -> bool:
-        return self.class_names == (ONLY_CLASS,) and not self._contents[split].folders
+        return self.class_names == UNLABELLED and not self._contents[split].folders
 
     def _require_usable(self, split: str) -> None:
         """Makes sure that a split has classes, that they are those of train, and no dead links."""

@@ -19,6 +19,7 @@ import numpy as np
 from ave_env.scenes.errors import SceneError, printable
 from ave_env.scenes.files.decoding import Fit, decode_strictly, fit, image_kind
 from ave_env.scenes.files.disk import read_file
+from ave_env.scenes.files.folder import PANORAMA_DOUBT
 from ave_env.scenes.files.parallel import ProgressBar, map_in_threads, progress_bar
 from ave_env.scenes.files.scene_folder import SceneFolder
 from ave_env.scenes.packed import hdf5_writer
@@ -101,8 +102,13 @@ class Prepared:
     @property
     def common_size(self) -> tuple[int, int]:
         """Height and width of the images; (0, 0) when they differ."""
-        sizes = {entry.size for entry in self.entries.values()}
+        sizes = self.sizes
         return sizes.pop() if len(sizes) == 1 else (0, 0)
+
+    @property
+    def sizes(self) -> set[tuple[int, int]]:
+        """Heights and widths of the images."""
+        return {entry.size for entry in self.entries.values()}
 
 
 class Packing:
@@ -137,6 +143,8 @@ class Packing:
         self.folder = folder
         self.out = out
         self.seamless = folder.source == "sun360" if seamless is None else seamless
+        # At a size that was asked for, images have the shape that was asked for.
+        self._is_doubtful = seamless is None and not self.seamless and not storage.image_size
         self.preparation = Preparation(storage, "stretch" if self.seamless else "crop")
         self.progress = progress
         self.listings = {split: folder.list_split(split) for split in folder.splits}
@@ -168,6 +176,8 @@ class Packing:
             known = spool.entries
             entries = {path: known[key] for path, key in self.keys.items() if key in known}
             prepared = Prepared(entries, spool)
+            if self._is_doubtful and all(w == 2 * h for h, w in prepared.sizes):
+                print(f"note: {PANORAMA_DOUBT}", file=sys.stderr)
             header = Header(
                 source=self.folder.source,
                 class_names=next(iter(self.listings.values())).class_names,
