@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ave_env.configuration import Configuration
@@ -45,6 +46,14 @@ class Parts:
         """
         sensor = configuration.make_sensor()  # wrong sizes show before files are opened
         scenes = configuration.open_scenes()
+        if configuration.wrap_azimuth and not scenes.seamless:
+            warnings.warn(
+                f"wrap_azimuth=True, but the left and right edges of the {scenes.name!r} scenes do "
+                "not meet: glimpses join what is far apart. Pass seamless=True if they are "
+                "360-degree panoramas",
+                UserWarning,
+                stacklevel=2,
+            )
         task = TASKS.resolve(configuration.task).of(scenes)
         encoder = None
         if configuration.encoder is not None:

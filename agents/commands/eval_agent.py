@@ -77,7 +77,12 @@ class Options(EnvironmentOptions):
 
 
 # What an agent was trained with is not taken where what it belongs to is chosen anew.
-_BELONGS_TO = {"data_root": "env", "list_file": "env", "sensor_options": "sensor"}
+_BELONGS_TO = {
+    "data_root": "env",
+    "list_file": "env",
+    "seamless": "env",
+    "sensor_options": "sensor",
+}
 
 
 def main() -> None:
@@ -114,7 +119,8 @@ def compare(options: Options) -> Path:
     options.output.mkdir(parents=True, exist_ok=True)  # should that fail, then before the walk
     assert options.env is not None  # complete()
     comparison = evaluate_agents(options.agents, options.env, options.settings(), config)
-    folder = run_folder.create_run_folder(options.output, f"eval-{options.env}")
+    label = run_folder.label_of(options.env, options.data_root)
+    folder = run_folder.create_run_folder(options.output, f"eval-{label}")
     with run_folder.noting_times(folder, began):
         write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND))
         write_results(comparison, folder)

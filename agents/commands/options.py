@@ -141,6 +141,8 @@ class EnvironmentOptions:
         env: Environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         list_file: List of image paths that decides the splits of SUN360.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = those of SUN360 do.
         task: What is asked of the belief.
         sensor: What a glimpse is.
         sensor_options: Options of the sensor, e.g. `scale=2`; values are YAML.
@@ -165,6 +167,7 @@ class EnvironmentOptions:
     env: str | None = None
     data_root: Path | None = None
     list_file: Path | None = None
+    seamless: bool | None = None
     task: Annotated[str | None, TASK] = None
     sensor: Annotated[str | None, SENSOR] = None
     sensor_options: Pairs = dataclasses.field(default_factory=dict)

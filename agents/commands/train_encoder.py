@@ -45,6 +45,8 @@ class Options:
     Attributes:
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = those of SUN360 do.
         image_size: Height and width in pixels; None = the environment's own.
         encoder: Start from this encoder instead of a new one; the same as `init-from`.
         init_from: Start a new run from these weights, with its own seed and settings: a run folder,
@@ -62,6 +64,7 @@ class Options:
 
     env: str = DEFAULT_ENV
     data_root: Path | None = None
+    seamless: bool | None = None
     image_size: tuple[Positive, Positive] | None = None
     encoder: Annotated[str | None, ENCODER] = None
     init_from: str | None = None
@@ -129,7 +132,8 @@ def train(options: Options) -> None:
     set_threads(options.threads)
     from encoders.training.processes import decide_once
 
-    name = "-".join(filter(None, ("encoder", options.env, options.name)))
+    label = run_folder.label_of(options.env, options.data_root)
+    name = "-".join(filter(None, ("encoder", label, options.name)))
     folder = options.resume or decide_once(
         lambda: run_folder.create_run_folder(options.output, name), options.device
     )
@@ -149,7 +153,11 @@ def _train_in(folder: Path, options: Options) -> None:
 
     train_set, validation_set = (
         configure(
-            options.env, split=split, data_root=options.data_root, image_size=options.image_size
+            options.env,
+            split=split,
+            data_root=options.data_root,
+            seamless=options.seamless,
+            image_size=options.image_size,
         ).open_scenes()
         for split in ("train", "val")
     )

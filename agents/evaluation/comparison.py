@@ -421,6 +421,7 @@ def _describe(
             "num_scenes": num_scenes,
             "num_scenes_of_split": len(scenes),
             "class_names": list(scenes.class_names),
+            "display_names": list(scenes.display_names),
         },
         "encoder": {
             "name": encoder.config.name,
