@@ -150,7 +150,9 @@ def plan_encoder_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
     def note_trainer(encoder, train, validation, config, folder, **keywords):
         notes["encoder"] = plain(encoder.config)
         notes["weights"] = parameter_sum(encoder)
-        notes["scenes"] = [[each.name, len(each), *each.image_size] for each in (train, validation)]
+        notes["scenes"] = [
+            [each.name, len(each), each.seamless, *each.image_size] for each in (train, validation)
+        ]
         notes["trainer"] = plain({"config": config, "folder": folder, **keywords})
         raise Done
 
@@ -196,6 +198,7 @@ class Command:
         plan: Puts stand-ins in the place of the parts that work.
         base: A command line; the words in capitals are the places that the test knows.
         cases: By option what to add to it; behind a bar, what is added to both lines compared.
+            Behind "=", a line of its own to compare with the base.
         refused: By option, what to add and what is said.
     """
 
@@ -209,6 +212,7 @@ class Command:
 ENVIRONMENT = {
     "env": "--env AVE-SUN360-v0",
     "task": "--task reconstruction",
+    "seamless": "--seamless True",
     "encoder": "--encoder tore-nano",
     "encoder_options": "--encoder-options split_block=2",
     "split_block": "--split-block 2",
@@ -298,6 +302,7 @@ COMMANDS = {
             "scene_seed": "--scene-seed 1",
             "scenes": "--scenes 3",
             "num_envs": "--num-envs 3",
+            "allow_other_encoder": "--allow-other-encoder",
             "seed": "--seed 1",
             "stop_confidence": "--stop-confidence 0.5",
             "episodes": "--episodes 3",
@@ -314,8 +319,10 @@ COMMANDS = {
         {
             "env": "--env AVE-SUN360-v0",
             "data_root": "--data-root OTHER | --env AVE-ImageFolder-v0 --data-root FOLDER",
+            "seamless": "--seamless True | --env AVE-ImageFolder-v0 --data-root FOLDER",
             "image_size": "--image-size 32 64",
-            "encoder": "--encoder ENCODER",
+            "encoder": "= --encoder ENCODER --output OUT",
+            "init_from": "= --init-from ENCODER --output OUT",
             "name": "--name mine",
             "output": "--output OUT/deeper",
             "smoke": "--smoke",
@@ -356,8 +363,8 @@ COMMANDS = {
         plan_packing,
         "FOLDER OUT.h5",
         {
-            "root": "OTHER OUT.h5 |",
-            "out": "FOLDER OUT2.h5 |",
+            "root": "= OTHER OUT.h5",
+            "out": "= FOLDER OUT2.h5",
             "source": "--source imagenet",
             "list_file": "--list-file list.txt",
             "workers": "--workers 3",
@@ -373,7 +380,7 @@ COMMANDS = {
         plan_checking,
         "FOLDER",
         {
-            "root": "OTHER |",
+            "root": "= OTHER",
             "source": "--source imagenet",
             "list_file": "--list-file list.txt",
             "workers": "--workers 3",
@@ -383,7 +390,7 @@ COMMANDS = {
         merge.main,
         plan_merging,
         "RUN --output OUT",
-        {"runs": "RUN OTHER --output OUT |", "output": "--output OUT/deeper"},
+        {"runs": "= RUN OTHER --output OUT", "output": "--output OUT/deeper"},
     ),
     "encoders.flops": Command(
         report.main,
@@ -408,9 +415,9 @@ COMMANDS = {
         plan_weights,
         "convert FILE OUT",
         {
-            "command": "inspect FILE |",
-            "path": "convert OTHER OUT |",
-            "out": "convert FILE OUT2 |",
+            "command": "= inspect FILE",
+            "path": "= convert OTHER OUT",
+            "out": "= convert FILE OUT2",
             "image_size": "--image-size 8 8",
             "trained_size": "--trained-size 8 8",
             "num_heads": "--num-heads 3",
@@ -541,11 +548,11 @@ def test_every_option_changes_what_it_is_for(name, places, tmp_path, monkeypatch
 
     idle = []
     for option, case in command.cases.items():
-        changed, bar, context = case.partition("|")
-        whole = bar and not context.strip() and not changed.startswith("-")
+        changed, _, context = case.partition("|")
         without = plan(f"{command.base} {context}")
         assert "refused" not in without, without
-        found = plan(changed if whole else f"{command.base} {context} {changed}")
+        own = changed.startswith("=")
+        found = plan(changed[1:] if own else f"{command.base} {context} {changed}")
         if found == without or "refused" in found:
             idle.append((option, found))
     assert not idle
