@@ -54,7 +54,8 @@ class Options:
         name: What results call the encoder; None = the run folder's name.
         output: Folder of run folders.
         resume: Continue this run folder with its own options.
-        smoke: A few steps of a tiny encoder, to see that everything runs.
+        smoke: A few steps of a tiny encoder, to see that everything runs; what is given beside it
+            wins.
         device: auto (a GPU where there is one), cpu or cuda.
         threads: Threads to compute with on the CPU.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
@@ -110,13 +111,6 @@ def main() -> None:
     with one_line_errors():
         defaults = _defaults(sys.argv[1:])
         options = tyro.cli(Options, default=defaults, prog=program_name())
-    if options.smoke and options.resume is None:
-        shape = dataclasses.replace(_SMOKE_SHAPE, patch_size=options.shape.patch_size)
-        options = dataclasses.replace(
-            options,
-            shape=shape if options.start is None else options.shape,
-            training=dataclasses.replace(options.training, **_SMOKE_TRAINING),
-        )
     interrupt_when_terminated()
     with one_line_errors():
         if options.resume is not None:
@@ -281,12 +275,19 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
 
 
 def _defaults(arguments: list[str]) -> Options:
-    """What the options are that the command line leaves out: those of the run to resume.
+    """What the options are that the command line leaves out: those of the run to resume, or tiny.
 
     Raises:
         ValueError: Not the folder of a run that can be resumed.
     """
-    given = given_options(arguments, "resume")
-    if given is None or given.resume is None:
+    given = given_options(arguments, "resume", "encoder", "init-from", flags=("smoke",))
+    if given is None:
         return Options()
-    return saved_options(Path(given.resume), Options(), COMMAND)
+    if given.resume is not None:
+        return saved_options(Path(given.resume), Options(), COMMAND)
+    if not given.smoke:
+        return Options()
+    new = given.encoder is None and given.init_from is None
+    return Options(
+        shape=_SMOKE_SHAPE if new else EncoderShape(), training=TrainingConfig(**_SMOKE_TRAINING)
+    )
