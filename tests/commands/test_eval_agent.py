@@ -153,8 +153,8 @@ def test_classes_the_head_was_not_trained_for_get_no_accuracy(run, tmp_path, cap
         (["--agents", "raster", "--encoder", "no/such/encoder"], ["no/such/encoder"]),
         (["--agents", "raster", "--env", "AVE-Nowhere-v0"], ["AVE-Nowhere"]),
         (["--agents", "raster", "--split-block", "9"], ["9"]),
-        (["--agents", "raster", "--scenes", "0"], ["num_scenes", "0"]),
-        (["--agents", "raster", "--stop-confidence", "2"], ["stop_confidence", "2"]),
+        (["--agents", "raster", "--scenes", "0"], ["--scenes=0"]),
+        (["--agents", "raster", "--stop-confidence", "2"], ["--stop-confidence=2"]),
         (
             ["--agents", "raster", "--env", "AVE-ImageFolder-v0", "--data-root", "no/such/folder"],
             ["no/such/folder"],
