@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agents.base import Agent
 from agents.evaluation.config import EvaluationConfig
+from agents.evaluation.contestants import label_agents, place_of
 from agents.evaluation.curves import area_weights
+from agents.evaluation.record import describe_comparison, has_trained_head
 from agents.evaluation.statistics import (
     Interval,
     bootstrap_intervals,
@@ -29,7 +28,7 @@ from agents.evaluation.walk import (
     balanced_rows,
     evaluate,
 )
-from agents.registry import AgentSource, agent_class, make_agent, required_observables
+from agents.registry import AgentSource, make_agent, required_observables
 from ave_env.configuration import Configuration
 from ave_env.parts import Parts
 from ave_env.registration import configure
@@ -37,9 +36,6 @@ from ave_env.rendering import Snapshot
 from ave_env.scenes.cache import CachedScenes
 from ave_env.tasks.metrics import Metric
 from ave_env.vector import ActiveExplorationVectorEnv
-from encoders.protocol import Encoder
-from encoders.storage import weights_hash
-from encoders.support.precision import resolve_precision
 from encoders.support.subsets import spread_evenly
 
 _CACHE_BYTES = 1 << 30
@@ -259,78 +255,115 @@ def evaluate_agents(
         TypeError: Something that is no agent.
         ValueError: An unknown agent, or one that cannot act in this environment.
     """
+    return prepare_comparison(agents, env_id, settings, config).run()
+
+
+def prepare_comparison(
+    agents: Mapping[str, AgentSource] | Iterable[AgentSource],
+    env_id: str,
+    settings: Mapping[str, Any] | None = None,
+    config: EvaluationConfig | None = None,
+    *,
+    parts: Parts | None = None,
+) -> PreparedComparison:
+    """All of `evaluate_agents` but the exploration: every mistake shows here.
+
+    Args:
+        agents: As for `evaluate_agents`.
+        env_id: As for `evaluate_agents`.
+        settings: As for `evaluate_agents`.
+        config: As for `evaluate_agents`.
+        parts: Scenes and encoder of another comparison of the same scenes and encoder, to share.
+    """
     config = config or EvaluationConfig()
-    sources = _label(agents)
+    sources = label_agents(agents)
     base = configure(env_id, **{"split": "test", **(settings or {})})
-    parts = _open_parts(base, sources.values())
+    parts = _open_parts(base, sources.values()) if parts is None else parts
     _check_stopping(config, parts)
     num_scenes = len(spread_evenly(config.num_scenes, len(parts.scenes)))
-    rows = balanced_rows(num_scenes, config.num_envs)
-    for source in sources.values():  # every mistake shows before hours of walking
-        _prepare(source, base, parts, 1, 0, config.allow_other_encoder)
-    results = [
-        _explore(label, source, base, parts, rows, config) for label, source in sources.items()
-    ]
-    return Comparison(tuple(results), _describe(env_id, base, parts, num_scenes, rows), config)
+    prepared = PreparedComparison(env_id, base, parts, sources, config, num_scenes)
+    for source in sources.values():
+        prepared.make(source, rows=1, seed=0)
+    return prepared
 
 
-def _explore(
-    label: str,
-    source: AgentSource,
-    base: Configuration,
-    parts: Parts,
-    rows: int,
-    config: EvaluationConfig,
-) -> AgentResult:
-    evaluations: list[Evaluation] = []
-    episodes: dict[int, list[Snapshot]] = {}
-    for seed in config.seeds:
-        env, agent = _prepare(source, base, parts, rows, seed, config.allow_other_encoder)
-        recorder = None
-        if config.episodes and not evaluations:
-            scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
-            chosen = scene_ids[spread_evenly(config.episodes, len(scene_ids))]
-            recorder = EpisodeRecorder(chosen)
-            episodes = recorder.episodes
-        evaluations.append(
-            evaluate(
-                agent, env, num_scenes=config.num_scenes, progress=config.progress, watch=recorder
-            )
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedComparison:
+    """Agents that are able to act in an environment, before they do.
+
+    Attributes:
+        env_id: Environment id.
+        base: Its configuration, but for what is observed.
+        parts: Scenes, sensor, task and encoder, for all agents.
+        sources: The agents by label.
+        config: How they are compared.
+        num_scenes: N.
+    """
+
+    env_id: str
+    base: Configuration
+    parts: Parts
+    sources: Mapping[str, AgentSource]
+    config: EvaluationConfig
+    num_scenes: int
+
+    def run(self) -> Comparison:
+        """Lets all agents explore."""
+        rows = balanced_rows(self.num_scenes, self.config.num_envs)
+        results = [self._explore(label, source, rows) for label, source in self.sources.items()]
+        record = describe_comparison(self.env_id, self.base, self.parts, self.num_scenes, rows)
+        return Comparison(tuple(results), record, self.config)
+
+    def make(
+        self, source: AgentSource, rows: int, seed: int
+    ) -> tuple[ActiveExplorationVectorEnv, Agent]:
+        """An agent, and an environment that observes what it looks at."""
+        observing = dataclasses.replace(self.base, observe=required_observables([source]))
+        env = ActiveExplorationVectorEnv(
+            rows, configuration=observing, parts=self.parts, autoreset_mode="DISABLED"
         )
-        if not evaluations[0].uses_chance:  # another seed would do the same
-            break
-    seeds = config.seeds[: len(evaluations)]
-    return AgentResult(
-        label=label,
-        source=_place(source),
-        seeds=seeds,
-        privileged=agent.privileged,
-        differences=agent.differences,
-        evaluations=tuple(evaluations),
-        episodes=episodes,
-        resamples=config.resamples,
-    )
+        allowed = self.config.allow_other_encoder
+        return env, make_agent(source, env, seed=seed, allow_other_encoder=allowed)
 
-
-def _prepare(
-    source: AgentSource,
-    base: Configuration,
-    parts: Parts,
-    rows: int,
-    seed: int,
-    allow_other_encoder: bool,
-) -> tuple[ActiveExplorationVectorEnv, Agent]:
-    observing = dataclasses.replace(base, observe=required_observables([source]))
-    env = ActiveExplorationVectorEnv(
-        rows, configuration=observing, parts=parts, autoreset_mode="DISABLED"
-    )
-    return env, make_agent(source, env, seed=seed, allow_other_encoder=allow_other_encoder)
+    def _explore(self, label: str, source: AgentSource, rows: int) -> AgentResult:
+        config = self.config
+        evaluations: list[Evaluation] = []
+        episodes: dict[int, list[Snapshot]] = {}
+        for seed in config.seeds:
+            env, agent = self.make(source, rows, seed)
+            recorder = None
+            if config.episodes and not evaluations:
+                scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
+                chosen = scene_ids[spread_evenly(config.episodes, len(scene_ids))]
+                recorder = EpisodeRecorder(chosen)
+                episodes = recorder.episodes
+            evaluations.append(
+                evaluate(
+                    agent,
+                    env,
+                    num_scenes=config.num_scenes,
+                    progress=config.progress,
+                    watch=recorder,
+                )
+            )
+            if not evaluations[0].uses_chance:  # another seed would do the same
+                break
+        return AgentResult(
+            label=label,
+            source=place_of(source),
+            seeds=config.seeds[: len(evaluations)],
+            privileged=agent.privileged,
+            differences=agent.differences,
+            evaluations=tuple(evaluations),
+            episodes=episodes,
+            resamples=config.resamples,
+        )
 
 
 def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
     if config.stop_confidence is None:
         return
-    trained = _trained_head(parts)
+    trained = has_trained_head(parts)
     if not {"confidence", "correct"} <= {*parts.task.columns} or not trained:
         raise ValueError(
             f"stop_confidence={config.stop_confidence}: stopping early needs a task that measures "
@@ -338,54 +371,6 @@ def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
             "trained for the classes of the scenes "
             f"(here {'trained' if trained else 'untrained'})"
         )
-
-
-def _label(
-    agents: Mapping[str, AgentSource] | Iterable[AgentSource],
-) -> dict[str, AgentSource]:
-    if isinstance(agents, str | os.PathLike):
-        raise TypeError(f"agents={agents!r}; expected several, e.g. [{str(agents)!r}]")
-    if isinstance(agents, Mapping):
-        return dict(agents)
-    sources = list(agents)
-    if not sources:
-        raise ValueError("no agents given")
-    for at, source in enumerate(sources):
-        if any(_is_same(source, other) for other in sources[:at]):
-            raise ValueError(f"an agent is given twice: {' '.join(map(_place, sources))}")
-    # The shortest names that tell them apart: several trained agents go by their folders.
-    labels = [agent_class(source).name for source in sources]
-    for longer in (lambda path: path.name, lambda path: "-".join(path.parts[-3:])):
-        labels = [
-            longer(Path(source))
-            if labels.count(label) > 1 and isinstance(source, str | os.PathLike)
-            else label
-            for label, source in zip(labels, sources, strict=True)
-        ]
-    # Agents of one class that differ in what nobody but their maker knows are numbered.
-    repeated = {label: itertools.count(1) for label in labels if labels.count(label) > 1}
-    labels = [
-        f"{label}-{next(repeated[label])}" if label in repeated else label for label in labels
-    ]
-    if len(set(labels)) != len(labels):
-        raise ValueError(
-            f"agents of the same name: {' '.join(labels)}; pass a mapping of names to agents"
-        )
-    return dict(zip(labels, sources, strict=True))
-
-
-def _is_same(one: AgentSource, other: AgentSource) -> bool:
-    if isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike):
-        return os.fspath(one) == os.fspath(other)
-    return one is other
-
-
-def _place(source: AgentSource) -> str:
-    """What says where an agent comes from: its name, folder, or module:name."""
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    kind = source if isinstance(source, type) else type(source)
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _open_parts(base: Configuration, sources: Iterable[AgentSource]) -> Parts:
@@ -396,56 +381,3 @@ def _open_parts(base: Configuration, sources: Iterable[AgentSource]) -> Parts:
     if isinstance(parts.scenes, CachedScenes):
         return parts
     return dataclasses.replace(parts, scenes=CachedScenes(parts.scenes, _CACHE_BYTES))
-
-
-def _encoder_of(parts: Parts) -> Encoder:
-    assert parts.encoder is not None  # `_open_parts`
-    return parts.encoder
-
-
-def _trained_head(parts: Parts) -> bool:
-    return _encoder_of(parts).config.class_names == tuple(parts.scenes.class_names)
-
-
-def _describe(
-    env_id: str, base: Configuration, parts: Parts, num_scenes: int, rows: int
-) -> dict[str, Any]:
-    """What was run, of plain JSON types."""
-    scenes, encoder = parts.scenes, _encoder_of(parts)
-    options = encoder.resolve_options(base.family_options)
-    record = {
-        "environment": {"id": env_id, "kwargs": _keywords(base, parts)},
-        "scenes": {
-            "name": scenes.name,
-            "split": scenes.split,
-            "num_scenes": num_scenes,
-            "num_scenes_of_split": len(scenes),
-            "class_names": list(scenes.class_names),
-            "display_names": list(scenes.display_names),
-        },
-        "encoder": {
-            "name": encoder.config.name,
-            "description": encoder.describe(options),
-            "options": options,
-            "weights": encoder.config.weights,
-            "weights_hash": weights_hash(encoder),
-            "trained_head": _trained_head(parts),
-            "device": str(encoder.device),
-            "precision": str(resolve_precision(base.precision, encoder.device)).split(".")[-1],
-        },
-        "num_envs": rows,
-    }
-    if "split_block" in options:
-        record["split_block"] = options["split_block"]
-    plain: dict[str, Any] = json.loads(json.dumps(record, default=str))
-    return plain
-
-
-def _keywords(base: Configuration, parts: Parts) -> dict[str, Any]:
-    """The environment's keyword arguments, with names for what is no plain value."""
-    names = [field.name for field in dataclasses.fields(base) if field.name != "observe"]
-    keywords = {name: getattr(base, name) for name in names}
-    keywords["scenes"] = parts.scenes.name  # what was explored, which a fallback may have decided
-    if not isinstance(base.encoder, str | os.PathLike):
-        keywords["encoder"] = _encoder_of(parts).config.name
-    return keywords

@@ -252,9 +252,9 @@ def _measure(
     values = {name: info[name][:num_rows] for name in OWN_COLUMNS}
     values[_BOXES] = info["glimpse_box"][:num_rows]
     if env.scores_mean_something:
-        values[_SCORES] = env.scores[:num_rows].copy()
+        values[_SCORES] = scores = env.scores[:num_rows].copy()
         belief = {name: part[:num_rows] for name, part in env.belief.items()}
-        measured = env.task.measure(belief, _first(env.truth, num_rows))
+        measured = env.task.measure_scored(belief, _first(env.truth, num_rows), scores)
         # Copies, for a task may hand out parts of a belief that the next step overwrites.
         values |= {name: np.array(column) for name, column in measured.items()}
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -265,7 +265,7 @@ def _notes(comparison: Comparison) -> list[str]:
         )
         lines += _best_two(comparison, comparison.main_metric)
         lines += _bounds(comparison, comparison.main_metric)
-    lines += _not_as_trained({one.label: one.differences for one in comparison.results})
+    lines += _not_as_trained((one.label, one.differences) for one in comparison.results)
     lines.append(
         f"GFLOPs: {FLOPS_CONVENTION}, in billions; what the encoder spends on an episode, mean "
         "over scenes. The belief before the first glimpse is a constant of the weights and charged "
@@ -277,6 +277,12 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _notes_of_merged(merged: Merged) -> list[str]:
     lines = []
+    several_seeds = any(len(line.seeds) > 1 for line in merged.lines)
+    spread = (
+        ""
+        if not several_seeds
+        else (", averaged over seeds; sd is that of the mean over scenes, from seed to seed")
+    )
     for metric in {line.metric.name: line.metric for line in merged.lines if line.metric}.values():
         found = [
             line.interval
@@ -285,19 +291,21 @@ def _notes_of_merged(merged: Merged) -> list[str]:
         ]
         lines.append(
             f"{_reading(metric)}; below it the {CONFIDENCE:.0%} {METHODS[found[0].method]} "
-            "interval over scenes, averaged over seeds; sd is that of the mean over scenes, from "
-            "seed to seed." + _chance(metric)
+            f"interval over scenes{spread}.{_chance(metric)}"
         )
-    lines += _not_as_trained({line.agent: line.differences for line in merged.lines})
+    lines += _not_as_trained((line.agent, line.differences) for line in merged.lines)
     lines.append(f"GFLOPs: {FLOPS_CONVENTION}, in billions; mean over scenes and seeds.")
     return lines
 
 
-def _not_as_trained(differences: Mapping[str, Sequence[str]]) -> list[str]:
-    """What others than those of their training agents had to do with."""
+def _not_as_trained(differences: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """What other things than those of their training agents had to do with."""
+    by_agent: dict[str, dict[str, None]] = {}
+    for agent, differing in differences:
+        by_agent.setdefault(agent, {}).update(dict.fromkeys(differing))
     return [
-        f"{agent} does not act as it was trained: {'; '.join(differing)}."
-        for agent, differing in differences.items()
+        f"{agent}, not as trained: {'; '.join(differing)}."
+        for agent, differing in by_agent.items()
         if differing
     ]
 

@@ -310,7 +310,10 @@ COMMANDS = {
             "progress": "--progress",
             "smoke": "--smoke",
         },
-        {name: REFUSED[name] for name in ("sensor", "patch_size")},
+        {
+            **{name: REFUSED[name] for name in ("sensor", "patch_size")},
+            "resume": ("--resume RUN", "made by train_agent.py"),
+        },
     ),
     "train_encoder.py": Command(
         train_encoder.main,
