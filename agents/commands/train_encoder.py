@@ -136,13 +136,17 @@ def _train_in(folder: Path, options: Options) -> None:
         ).open_scenes()
         for split in ("train", "val")
     )
-    image_size, class_names = train_set.image_size, train_set.class_names
+    image_size = train_set.image_size
+    class_names = train_set.class_names if train_set.labelled else ()  # then without a class head
     if options.encoder is None:
         config = options.shape.config(options.name, image_size, class_names)
         encoder = build_encoder(config, options.training.seed)
     else:
         encoder = create_encoder(
-            options.encoder, image_size=image_size, class_names=class_names, device=options.device
+            options.encoder,
+            image_size=image_size,
+            class_names=class_names or None,
+            device=options.device,
         )
         encoder.config = dataclasses.replace(encoder.config, name=options.name)
     trainer = EncoderTrainer(
@@ -151,7 +155,7 @@ def _train_in(folder: Path, options: Options) -> None:
         validation_set,
         options.training,
         folder,
-        class_names=class_names,
+        class_names=class_names or None,
         device=options.device,
         tensorboard_folder=options.tensorboard_log,
     )
