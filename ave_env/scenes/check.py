@@ -67,8 +67,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        classes = "no" if self.class_names == UNLABELLED else f"{len(self.class_names):,}"
-        lines = [f"{self.source}, {classes} classes"]
+        count = 0 if self.class_names == UNLABELLED else len(self.class_names)
+        lines = [
+            f"{self.source}, {f'{count:,}' if count else 'no'} class{'' if count == 1 else 'es'}"
+        ]
         for split, counts in self.images.items():
             per_class = f"{min(counts):,} to {max(counts):,} a class"
             lines.append(f"  {split:<6}{sum(counts):>10,} images, {per_class}")
