@@ -81,7 +81,11 @@ AGENT_LIST = named(
 )
 TASK = named("What is asked of the belief", TASKS)
 SENSOR = named("What a glimpse is", SENSORS)
-ENCODER = named("The encoder", ENCODERS, more=f"{TIMM_PREFIX}NAME, a folder or file of weights, ")
+ENCODER = named(
+    "The encoder",
+    ENCODERS,
+    more=f"{TIMM_PREFIX}NAME, a folder or file of weights, USER/NAME on the Hugging Face hub, ",
+)
 
 
 def check_name(option: str, name: str, *tables: Registry[Any]) -> None:
