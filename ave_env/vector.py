@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from ave_env import info as info_layout
 from ave_env.actions import ActionCheck
 from ave_env.configuration import Configuration
+from ave_env.description import describe
 from ave_env.episodes import Episodes, Rows
 from ave_env.generators import RowGenerators, parse_seeds
 from ave_env.parts import Parts
@@ -45,7 +46,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         autoreset_mode: What happens to a row whose episode has ended, as an `AutoresetMode`, its
             name or its value: NEXT_STEP begins a new episode in the following step, which ignores
             the row's action; SAME_STEP begins it at once and leaves the end in `final_obs` and
-            `final_info`; DISABLED leaves it to `reset(options={"reset_mask": ...})`.
+            `final_info`; DISABLED leaves it to `reset(options={"reset_mask": ...})`, and a row that
+            has seen everything (`stop_when_all_seen`) rests while others go on.
         render_mode: None or "rgb_array".
         configuration: The settings as one object, in the place of `**settings`.
         parts: What the configuration's names stand for, to be shared with other environments;
@@ -90,7 +92,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(
                 f"render_mode={render_mode!r}; expected None or 'rgb_array', whose frames "
-                "Gymnasium's wrappers HumanRendering and RenderCollection show or collect"
+                "Gymnasium's wrappers HumanRendering (it needs pygame: pip install "
+                "'active-visual-exploration[human]') and RenderCollection show or collect"
             )
         self.num_envs = int(num_envs)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
@@ -109,16 +112,27 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         self.single_observation_space = observation_space(self.sensor, self._observed_shapes())
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-        self._episodes = Episodes(self.num_envs, self.sensor, self.num_glimpses, self.task.targets)
+        self._episodes = Episodes(
+            self.num_envs,
+            self.sensor,
+            self.num_glimpses,
+            self.task.targets,
+            stop_when_all_seen=self.configuration.stop_when_all_seen,
+        )
         self._belief: Mapping[str, np.ndarray] = {}
         self._generators = RowGenerators(self.num_envs)
         self._started = np.zeros(self.num_envs, np.bool_)
+
+    def __repr__(self) -> str:
+        if "_episodes" not in vars(self):  # being made
+            return object.__repr__(self)
+        return describe(type(self).__name__, self, num_envs=self.num_envs)
 
     # What an agent with privileges, a test or a figure may look at -------------------------------
 
     @property
     def num_glimpses(self) -> int:
-        """Glimpses in an episode."""
+        """Most glimpses in an episode."""
         return self.configuration.num_glimpses
 
     @property
@@ -259,12 +273,16 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         rows: Rows = _EVERY_ROW
         ended = episodes.ended
         if ended.any():
-            if self.autoreset_mode is AutoresetMode.DISABLED:
-                self._refuse("has ended", ended)
+            over = ended if ended.all() else episodes.used_up
+            if self.autoreset_mode is AutoresetMode.DISABLED and over.any():
+                self._refuse("has ended", over)
             rows = np.flatnonzero(~ended)
         self._actions.members(actions, rows)
         if rows is not _EVERY_ROW:
-            self._begin(ResetOptions(ended))
+            if self.autoreset_mode is AutoresetMode.DISABLED:
+                episodes.rest(ended)
+            else:
+                self._begin(ResetOptions(ended))
         self._look(actions[rows], rows)
 
         terminations = episodes.ended
