@@ -13,6 +13,8 @@ from encoders.flops.count import PARTS as FLOP_PARTS
 
 Rows = slice | np.ndarray
 
+EVERY_ROW = slice(None)
+
 
 class Episodes:
     """What has happened so far in the episode of every row.

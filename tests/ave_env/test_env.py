@@ -46,9 +46,8 @@ INFO_TYPES = {
 
 
 def make(**settings_):
-    return ave_env.ActiveExplorationEnv(
-        scenes=MemoryScenes(), **{**SETTINGS, "encoder": None, **settings_}
-    )
+    settings_ = {**SETTINGS, "scenes": MemoryScenes(), "encoder": None, **settings_}
+    return ave_env.ActiveExplorationEnv(**settings_)
 
 
 @pytest.fixture(scope="session")
@@ -197,8 +196,7 @@ def test_info_has_the_same_keys_and_types_throughout(task):
 def test_no_observation_depends_on_unseen_pixels(seed, actions):
     """The law of active exploration: what was not looked at might as well be anything."""
     scenes = MemoryScenes(seed=seed % 7)
-    env = make()
-    env.vector.scenes = scenes
+    env = make(scenes=scenes)
     option = {"scene_id": 3}
     reference = [env.reset(options=option)[0]] + [env.step(action)[0] for action in actions]
 
