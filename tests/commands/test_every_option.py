@@ -248,6 +248,7 @@ COMMANDS = {
         "--encoder ENCODER --num-glimpses 3 --eval-scenes 4 --no-progress --output OUT",
         {
             **{name: f"{words} {LEARNT}" for name, words in ENVIRONMENT.items()},
+            "stop_when_all_seen": f"--stop-when-all-seen True {TUNED}",
             "policy": "--policy raster",
             "conf_file": f"--conf-file YAML {LEARNT}",
             "seed": f"--seed 1 {LEARNT}",
@@ -300,6 +301,7 @@ COMMANDS = {
         "--encoder ENCODER --num-glimpses 3 --agents random --no-progress --output OUT",
         {
             **ENVIRONMENT,
+            "stop_when_all_seen": "--stop-when-all-seen True",
             "agents": "--agents raster",
             "split": "--split val",
             "scene_seed": "--scene-seed 1",
