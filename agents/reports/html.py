@@ -14,7 +14,8 @@ from PIL import Image
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
 from agents.evaluation.statistics import CONFIDENCE
-from agents.reports.figures import agent_styles
+from agents.reports.figures import styles_of
+from agents.reports.styles import AgentStyle
 from agents.reports.summary import summarise, title, why_no_metric
 from ave_env.rendering import Snapshot
 from ave_env.tasks.metrics import COVERAGE, Metric
@@ -56,7 +57,7 @@ def report_data(comparison: Comparison) -> dict[str, Any]:
         "coverage": COVERAGE.name,
         "agents": [
             _agent(comparison, result, style)
-            for result, style in zip(comparison.results, agent_styles(comparison), strict=True)
+            for result, style in zip(comparison.results, styles_of(comparison), strict=True)
         ],
         "scenes": [
             {
@@ -84,11 +85,11 @@ def _metric(metric: Metric) -> dict[str, Any]:
     }
 
 
-def _agent(comparison: Comparison, result: AgentResult, style: dict[str, Any]) -> dict[str, Any]:
+def _agent(comparison: Comparison, result: AgentResult, style: AgentStyle) -> dict[str, Any]:
     gaze = gaze_of(comparison, result)
     return {
         "label": result.label,
-        "color": style["color"],
+        "color": style.color,
         "privileged": result.privileged,
         "gflops": _numbers(result.gflops_to_compare),
         "curves": {

@@ -143,7 +143,7 @@ def test_curves_have_its_title_and_limits(comparison, tmp_path, monkeypatch):
     figures.draw_curves(comparison, tmp_path / "curves.png")
     (figure,) = drawn
     assert isinstance(figure, Figure)
-    assert figure.axes[0].get_ylabel() == "error of brightness (per mille)"
+    assert figure.axes[0].get_ylabel() == "error of brightness (per mille), lower is better"
     assert figure.axes[0].get_ylim() == (0, 500)
 
 
