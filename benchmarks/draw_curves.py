@@ -58,8 +58,7 @@ def main() -> None:
         metric_of(rows, options.classes),
         options.out,
         title=title_of(rows),
-        bands="Bands: lowest to highest of the seeds;\nof one seed: 95% bootstrap intervals\n"
-        "over scenes.",
+        bands="Bands: lowest to highest of the seeds;\nof one seed: 95% intervals over scenes.",
     )
     print(f"{options.out}: {' '.join(options.runs)}")
 

@@ -18,9 +18,9 @@ from matplotlib.ticker import MaxNLocator
 
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
-from agents.evaluation.statistics import CONFIDENCE
+from agents.evaluation.statistics import CONFIDENCE, METHODS
 from agents.reports.styles import AgentStyle, agent_styles
-from agents.reports.summary import title, why_no_metric
+from agents.reports.summary import interval_method, title, why_no_metric
 from ave_env.tasks.metrics import Metric
 from encoders.flops.count import FLOPS_CONVENTION
 from encoders.support.files import replacing
@@ -88,7 +88,8 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
         metric,
         path,
         title=title(comparison),
-        bands=f"Bands: {CONFIDENCE:.0%} bootstrap intervals\nover scenes.",
+        bands=f"Bands: {CONFIDENCE:.0%} {METHODS[interval_method(comparison, metric)]}\n"
+        "intervals over scenes.",
     )
 
 
@@ -182,6 +183,7 @@ class SceneAxes:
 
 def scene_axes(comparison: Comparison) -> SceneAxes:
     """Degrees in 360-degree panoramas, pixels in other images."""
+    ticks: tuple[tuple[float, ...], tuple[float, ...]]
     if comparison.record["scenes"]["seamless"]:
         ticks = ((90.0, 0.0, -90.0), (-180.0, -90.0, 0.0, 90.0, 180.0))
         return SceneAxes(("elevation", "azimuth"), (90, -180), (-90, 180), ticks, "\N{DEGREE SIGN}")

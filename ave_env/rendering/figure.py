@@ -195,19 +195,14 @@ def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> Non
         note = "not trained on these classes: no prediction"
         ink.write(canvas, note, area.x, middle + 14, size=12, color=ink.MUTED, width=area.width)
         return
-    order = np.argsort(-snapshot.probabilities, kind="stable")
-    ranks = list(range(min(len(order), MAX_PREDICTIONS)))
-    true_rank = int(np.flatnonzero(order == snapshot.label)[0])
-    if true_rank not in ranks:
-        ranks[-1] = true_rank
-    tall = area.height >= TALL_ROW * len(ranks)
+    predictions = snapshot.predictions(MAX_PREDICTIONS)
+    tall = area.height >= TALL_ROW * len(predictions)
     left, percent = area.x + 34, 54
     bar_width = area.right - percent - left if tall else round(0.4 * (area.width - 34 - percent))
     bar_left = area.right - percent - bar_width
     room = area.right - left if tall else bar_left - left - 12
-    for line, rank in enumerate(ranks):
-        index = int(order[rank])
-        true, probability = index == snapshot.label, float(snapshot.probabilities[index])
+    for line, (rank, index, probability) in enumerate(predictions):
+        true = index == snapshot.label
         name, y = snapshot.class_names[index], area.y + round(ROW * 0.5)
         y += line * (TALL_ROW if tall else ROW)
         color = ink.GREEN if true else ink.INK
