@@ -42,9 +42,7 @@ def main() -> None:
     scenes = envs.unwrapped.scenes
     known = [Path(scenes.locate(index)).stem for index in range(len(scenes))]
     if unknown := set(options.places) - set(known):
-        parser.error(
-            f"no places {', '.join(sorted(unknown))} in test; there are {', '.join(known)}"
-        )
+        parser.error(f"no places {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
     rows, columns = envs.unwrapped.sensor.grid
     across_the_seam = (rows // 2 - 1) * columns + columns - 1
     agent = make_agent(options.agent, envs)

@@ -13,6 +13,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from ave_env.scenes.base import UNLABELLED
 from ave_env.scenes.command import add_source_options, exit_on_sigterm, new_parser
 from ave_env.scenes.errors import SceneError, enumerate_some, note_unused, printable
 from ave_env.scenes.files.layouts import Source
@@ -66,7 +67,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{self.source}, {len(self.class_names):,} classes"]
+        count = 0 if self.class_names == UNLABELLED else len(self.class_names)
+        lines = [
+            f"{self.source}, {f'{count:,}' if count else 'no'} class{'' if count == 1 else 'es'}"
+        ]
         for split, counts in self.images.items():
             per_class = f"{min(counts):,} to {max(counts):,} a class"
             lines.append(f"  {split:<6}{sum(counts):>10,} images, {per_class}")

@@ -123,7 +123,7 @@ def test_scenes_that_do_not_hold_together_are_refused() -> None:
 def test_something_else_is_no_scenes() -> None:
     with pytest.raises(TypeError, match="expected the name of a source, a NumPy array"):
         make(scenes=[IMAGES])
-    with pytest.raises(ValueError, match="did you mean 'imagenet'.*data_root"):
+    with pytest.raises(ValueError, match=r"did you mean 'imagenet'.*data_root"):
         make(scenes="imagnet")
 
 

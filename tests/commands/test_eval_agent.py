@@ -126,7 +126,7 @@ def test_sun360_without_its_files_is_called_synthetic(run, tmp_path, monkeypatch
     monkeypatch.delenv("AVE_SUN360_ROOT", raising=False)
     with pytest.warns(UserWarning, match="NO SUN360 DATA"):
         run("--agents", "raster", "--env", "AVE-SUN360-v0")
-    summary = summary_of(tmp_path / "eval-AVE-SUN360-v0-1")
+    summary = summary_of(tmp_path / "eval-AVE-SUN360-v0-synthetic-1")
     assert summary["scenes"]["name"] == "synthetic"
     assert summary["environment"]["kwargs"]["scenes"] == "synthetic"
     assert "scenes of synthetic" in capsys.readouterr().out

@@ -100,7 +100,7 @@ def show_instead(root: str) -> str:
         inside = os.path.join(root, folder)
         if any(name.lower() in TOP_FOLDERS for name in list_folders(inside)):
             return f"{message}; did you mean {inside}?"
-    return message
+    return message + deeper_folders(root)
 
 
 def deeper_folders(path: str) -> str:

@@ -27,7 +27,8 @@ class SplitFolders(SceneFolder):
     Images without splits are `train`. Images without classes are `UNLABELLED`.
 
     Attributes:
-        class_names: The classes of all splits, so that labels agree between them.
+        class_names: The classes of `train`, or of all splits where that is missing, so that labels
+            agree between them.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class SplitFolders(SceneFolder):
         self._classes = {
             split: _by_class(contents.folders) for split, contents in self._contents.items()
         }
-        names = {name for classes in self._classes.values() for name in classes}
+        # What train does not have is refused when the split that has it is listed.
+        decisive = ("train",) if "train" in self.splits else self.splits
+        names = {name for split in decisive for name in self._classes[split]}
         unlabelled = not names and source == "imagefolder"
         self.class_names = UNLABELLED if unlabelled else tuple(sorted(names))
         if source == "imagenet" and not are_wnids(self.class_names):
