@@ -85,7 +85,11 @@ THREADS = tyro.conf.arg(
     help="Threads to compute with on the CPU; None = all, but one for steps of the environment "
     "that are too small to share. Results differ with their number by rounding."
 )
-ENCODER = named("The encoder", ENCODERS, more=f"{TIMM_PREFIX}NAME, a folder or file of weights, ")
+ENCODER = named(
+    "The encoder",
+    ENCODERS,
+    more=f"{TIMM_PREFIX}NAME, a folder or file of weights, USER/NAME on the Hugging Face hub, ",
+)
 
 
 def check_name(option: str, name: str, *tables: Registry[Any]) -> None:
