@@ -11,3 +11,5 @@ from .registry import make_agent as make_agent
 from .registry import register_agent as register_agent
 from .registry import register_learner as register_learner
 from .registry import required_observables as required_observables
+
+__version__: str

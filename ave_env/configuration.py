@@ -33,6 +33,7 @@ _HINTS: Mapping[str, Any] = {
     "glimpse_size": Positive,
     "num_glimpses": Positive,
     "wrap_azimuth": bool,
+    "stop_when_all_seen": bool,
     "split_block": NotNegative | None,
     "image_size": tuple[Positive, Positive] | None,
     "threads": Positive | None,
@@ -66,7 +67,8 @@ class Configuration:
             128x256 for others.
         patch_size: Side of a square patch in pixels.
         glimpse_size: Side of a glimpse in patches.
-        num_glimpses: Glimpses in an episode.
+        num_glimpses: Most glimpses in an episode.
+        stop_when_all_seen: Whether an episode ends once there is nothing new to see.
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: What happens to patches that are seen again: "dedup" encodes a patch once,
             "keep" encodes it every time.
@@ -101,6 +103,7 @@ class Configuration:
     patch_size: int = 16
     glimpse_size: int = 2
     num_glimpses: int = 8
+    stop_when_all_seen: bool = False
     wrap_azimuth: bool = False
     overlap: str = "dedup"
 

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from ave_env import info as info_layout
 from ave_env.configuration import Configuration
+from ave_env.description import describe
 from ave_env.resets import OPTIONS, check_names
 from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
@@ -85,7 +86,8 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
 
     ## Episode End
 
-    `terminated` after `num_glimpses` glimpses. Never `truncated`.
+    `terminated` after `num_glimpses` glimpses; with `stop_when_all_seen=True` also when there is
+    nothing new to see. Never `truncated`.
 
     ## Information
 
@@ -137,6 +139,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `patch_size` | `16` | side of a patch in pixels |
     | `glimpse_size` | `2` | side of a glimpse in patches |
     | `num_glimpses` | `8` | glimpses in an episode (ImageNet: `14`) |
+    | `stop_when_all_seen` | `False` | an episode also ends once there is nothing new to see |
     | `wrap_azimuth` | `False` | glimpses go on at the left edge where they leave the right one |
     | `overlap` | `"dedup"` | `"dedup"` encodes a patch once, `"keep"` every time it is seen |
     | `task` | `"classification"` | `"classification"` or `"reconstruction"`, or a registered one |
@@ -150,7 +153,8 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `render_mode` | `None` | `"rgb_array"`; with `make` also `"rgb_array_list"`, `"human"` |
 
     A task computes, and pays for, the part of the belief that it scores even where `observe` does
-    not name it. `render_mode="human"` opens Gymnasium's own window, which needs `pygame-ce`.
+    not name it. `render_mode="human"` opens Gymnasium's own window; the extra `human` brings
+    what it needs: `pip install 'active-visual-exploration[human]'`.
 
     `reset(options={"scene_id": i, "start": a})` chooses the scene and takes the first glimpse at
     action `a`, which counts among `num_glimpses` and is charged to the episode, but earns nothing.
@@ -188,6 +192,11 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
         assert isinstance(self.observation_space, gym.spaces.Dict)
         hint_at_features(self.observation_space, unless="agents.learning")
 
+    def __repr__(self) -> str:
+        if "vector" not in vars(self):  # being made
+            return super().__repr__()
+        return describe(type(self).__name__, self.vector)
+
     # What an agent with privileges, a test or a figure may look at; arrays have one row -----------
 
     @property
@@ -197,7 +206,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
 
     @property
     def num_glimpses(self) -> int:
-        """Glimpses in an episode."""
+        """Most glimpses in an episode."""
         return self.vector.num_glimpses
 
     @property

@@ -11,6 +11,7 @@ from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
 from ave_env.tasks.base import Task
 from ave_env.tasks.registry import TASKS
+from encoders.support.notices import warn
 
 if TYPE_CHECKING:
     from encoders import Encoder
@@ -62,7 +63,28 @@ class Parts:
             if classify is None:
                 classify = "logits" in (*configuration.observe, *task.requires)
             encoder = open_encoder(configuration, scenes, classify=classify)
-        return cls(scenes, _fit_sensor(sensor, scenes), task, encoder)
+        sensor = _fit_sensor(sensor, scenes)
+        _warn_of_what_helps_nobody(configuration, sensor, scenes)
+        return cls(scenes, sensor, task, encoder)
+
+
+def _warn_of_what_helps_nobody(
+    configuration: Configuration, sensor: Sensor, scenes: Scenes
+) -> None:
+    """Warns of settings that can be meant, but seldom are."""
+    enough = -(-sensor.num_visible // sensor.patches_per_glimpse)
+    if configuration.num_glimpses > enough and not configuration.stop_when_all_seen:
+        warn(
+            f"num_glimpses={configuration.num_glimpses}: {enough} glimpses can show all that there "
+            f"is to see, {sensor.num_visible} patches; take fewer, or let episodes end where all "
+            "is seen (stop_when_all_seen=True)"
+        )
+    if configuration.wrap_azimuth and not scenes.seamless:
+        warn(
+            f"wrap_azimuth=True: the left and right edges of the {scenes.name!r} scenes do not "
+            "meet, and a glimpse that goes on at the other one shows two distant places side by "
+            "side; leave it out where images are no full panoramas"
+        )
 
 
 def _fit_sensor(sensor: Any, scenes: Scenes) -> Sensor:

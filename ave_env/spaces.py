@@ -58,6 +58,6 @@ def hint_at_features(space: spaces.Dict, unless: str) -> None:
                 f"the network for images of Stable-Baselines3's MultiInputPolicy and CnnPolicy "
                 f"needs {SMALLEST_IMAGE_OF_SB3}x{SMALLEST_IMAGE_OF_SB3} pixels, and {name!r} has "
                 f"{height}x{width}: give the policy policy_kwargs="
-                "{'features_extractor_class': agents.GlimpseFeatures}, or leave it out of the "
-                "observation"
+                "{'features_extractor_class': agents.GlimpseFeatures}, or flatten the observation "
+                f"or leave {name!r} out of it"
             )

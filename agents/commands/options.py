@@ -156,7 +156,8 @@ class EnvironmentOptions:
         image_size: Height and width of a scene in pixels.
         patch_size: Side of a patch in pixels.
         glimpse_size: Side of a glimpse in patches.
-        num_glimpses: Glimpses in an episode.
+        num_glimpses: Most glimpses in an episode.
+        stop_when_all_seen: Whether an episode ends once there is nothing new to see.
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
         device: Of the encoder: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
@@ -182,6 +183,7 @@ class EnvironmentOptions:
     patch_size: Positive | None = None
     glimpse_size: Positive | None = None
     num_glimpses: Positive | None = None
+    stop_when_all_seen: bool | None = None
     wrap_azimuth: bool | None = None
     overlap: Overlap | None = None
     device: str = "auto"
