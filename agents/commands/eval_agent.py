@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -42,10 +41,6 @@ def main() -> None:
     with one_line_errors(_AS_TYPED):
         defaults = defaults_of(sys.argv[1:])
         options = tyro.cli(Options, default=defaults, prog=program_name())
-        if options.smoke:
-            options = dataclasses.replace(
-                options, scenes=min(options.scenes or 16, 16), episodes=min(options.episodes, 1)
-            )
         if options.resume is not None:
             refuse_changes(options, defaults, _MAY_CHANGE_WHEN_RESUMED)
         for encoder in options.encoder or ():
@@ -65,7 +60,9 @@ def compare(options: RunOptions) -> Path:
 
     options.output.mkdir(parents=True, exist_ok=True)  # should that fail, then before the walk
     comparison = _prepare(options).run()
-    folder = run_folder.create_run_folder(options.output, f"eval-{options.env}")
+    assert options.env is not None  # completed()
+    label = run_folder.label_of(options.env, options.data_root)
+    folder = run_folder.create_run_folder(options.output, f"eval-{label}")
     _write(comparison, options, folder, began)
     print_comparison(comparison)
     print(f"run folder: {folder}")

@@ -18,7 +18,7 @@ from agents.commands.options import (
     EnvironmentOptions,
     is_left_open,
 )
-from agents.commands.resuming import given_options, saved_options
+from agents.commands.resuming import given_options, read_record, saved_options
 from agents.evaluation.config import EvaluationConfig
 from ave_env.choices import Split
 from encoders.support.validation import NotNegative, Positive
@@ -30,7 +30,12 @@ COMMAND = "eval_agent"
 SWEPT = ("env", "encoder", "split_block", "num_glimpses")
 
 # What an agent was trained with is not taken where what it belongs to is chosen anew.
-_BELONGS_TO = {"data_root": "env", "list_file": "env", "sensor_options": "sensor"}
+_BELONGS_TO = {
+    "data_root": "env",
+    "list_file": "env",
+    "seamless": "env",
+    "sensor_options": "sensor",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Options(RunOptions):
         output: Folder of run folders.
         resume: Continue this sweep with its own options: what is finished is left as it is.
         progress: Show progress bars.
-        smoke: A few scenes, to see that everything runs.
+        smoke: A few scenes, to see that everything runs; what is given beside it wins.
     """
 
     # One value of each is what a single comparison has.
@@ -146,16 +151,18 @@ class Options(RunOptions):
 
 
 def defaults_of(arguments: list[str]) -> Options:
-    """What the options are that the command line leaves out: those of the sweep to resume.
+    """What the options are that the command line leaves out: those of the sweep to resume, or few.
 
     Raises:
         ValueError: Nothing that can be resumed.
     """
-    given = given_options(arguments, "resume")
+    given = given_options(arguments, "resume", flags=("smoke",))
     if given is None or given.resume is None:
-        return Options()
+        few = given is not None and given.smoke
+        return Options(scenes=16, episodes=1) if few else Options()
     folder = Path(given.resume)
-    if (folder / "summary.json").is_file():
+    maker, _ = read_record(folder)
+    if maker == COMMAND and (folder / "summary.json").is_file():
         raise ValueError(
             f"{folder}: a single comparison, which has nothing to resume; only a sweep, of several "
             "--env, --encoder, --split-block or --num-glimpses, can be continued"

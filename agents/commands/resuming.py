@@ -59,27 +59,36 @@ def saved_options(folder: Path, defaults: Options, command: str) -> Options:
         ValueError: Not a run folder, or one that another command made: what it is, and what can be
             done with it.
     """
-    path = folder / RUN_FILE
-    if not path.is_file():
-        raise ValueError(f"{folder}: no {RUN_FILE}, not a run folder{_what_else(folder)}")
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        saved = dict(record["configuration"])
-        maker = record.get("made_by") or _maker_by(saved)
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: not the record of a run: {error!r}") from error
+    maker, saved = read_record(folder)
     if maker != command:
         raise ValueError(
             f"{folder}: made by {_script(maker)}, and {_script(command)} cannot continue it; "
             f"{_advice(maker, folder)}"
         )
     try:
-        return with_values(defaults, saved | {"resume": folder}, str(path))
+        return with_values(defaults, saved | {"resume": folder}, str(folder / RUN_FILE))
     except ValueError as error:
         raise ValueError(
             f"{error}; a run is resumed by the release that began it, and this one has other "
             "options: start a new run"
         ) from error
+
+
+def read_record(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The command that made a run folder, and the options it had.
+
+    Raises:
+        ValueError: Not a run folder: what it is.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder}: no {RUN_FILE}, not a run folder{_what_else(folder)}")
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        saved = dict(record["configuration"])
+        return record.get("made_by") or _maker_by(saved), saved
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: not the record of a run: {error!r}") from error
 
 
 def refuse_changes(options: Any, saved: Any, may_change: Collection[str]) -> None:
@@ -130,7 +139,8 @@ def _maker_by(configuration: Mapping[str, Any]) -> str:
 
 def _advice(maker: str, folder: Path) -> str:
     """What can be done with a run that this command did not begin."""
-    if maker in ("train_agent", "train_encoder"):
+    is_sweep = any((inner / RUN_FILE).is_file() for inner in folder.iterdir())
+    if maker in ("train_agent", "train_encoder") or (maker == "eval_agent" and is_sweep):
         return f"continue it with: python {maker}.py --resume {folder}"
     if maker in ("eval_agent", "evaluate_agents"):
         return "it is a comparison of agents, which has nothing to continue: run eval_agent.py anew"

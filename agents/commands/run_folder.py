@@ -16,6 +16,20 @@ from encoders.support.files import write_json
 TIMES_FILE = "times.json"
 
 
+def label_of(env_id: str, data_root: str | os.PathLike[str] | None) -> str:
+    """What run folders call an environment: its id, and which scenes stand in for missing ones.
+
+    Raises:
+        gymnasium.error.Error: An unknown id.
+    """
+    import gymnasium as gym
+
+    from ave_env.scenes.sources import stands_in
+
+    substitute = stands_in(str(gym.spec(env_id).kwargs.get("scenes")), data_root)
+    return f"{env_id}-{substitute}" if substitute else env_id
+
+
 def create_run_folder(root: str | os.PathLike[str], name: str) -> Path:
     """Makes `root/name-1`, or the next number that is free.
 

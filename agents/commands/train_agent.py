@@ -225,7 +225,8 @@ def _begun_for(folder: Path) -> int:
 
 
 def _stem(options: Options) -> str:
-    return f"{options.policy.rpartition(':')[2]}-{options.env}"
+    label = run_folder.label_of(options.env, options.data_root)
+    return f"{options.policy.rpartition(':')[2]}-{label}"
 
 
 def _work(options: Options) -> Callable[[Path], bool]:

@@ -20,7 +20,6 @@ from ave_env.registration import configure
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.training.config import TrainingConfig
 from encoders.training.trainer import EncoderTrainer
-from encoders.training.validation import describe
 
 _MOST_VALIDATION_ROWS = 256
 
@@ -154,7 +153,7 @@ def finetune_encoder(
     )
     if resume:
         trainer.resume()
-    print(describe(trainer.run()))
+    trainer.run()
     return trainer.step >= trainer.total_steps
 
 

@@ -35,7 +35,17 @@ class Classification(Task):
 
     @classmethod
     def of(cls, scenes: Scenes) -> Classification:
-        """The task for the classes of some scenes."""
+        """The task for the classes of some scenes.
+
+        Raises:
+            ValueError: The scenes have no classes.
+        """
+        if not scenes.labelled:
+            raise ValueError(
+                f"the {scenes.name!r} scenes have no classes to tell apart; use "
+                "task='reconstruction' (--task reconstruction), or give them classes: a folder per "
+                "class, labels of ArrayScenes"
+            )
         return cls(len(scenes.class_names))
 
     def score(self, belief: Beliefs, truth: Truth) -> np.ndarray:

@@ -50,7 +50,8 @@ class PpoLearner(Learner):
         device: Of the policy network, which is small: the CPU is often as fast.
 
     Raises:
-        ValueError: Another sensor than the grid's, or rollouts that leave a minibatch of one step.
+        ValueError: Another sensor than the grid's, episodes that may stop early, or rollouts that
+            leave a minibatch of one step.
     """
 
     name = "ppo"
@@ -71,6 +72,11 @@ class PpoLearner(Learner):
             raise ValueError(
                 f"ppo chooses among the windows of the sensor 'grid', and the environment has the "
                 f"sensor {env.sensor.name!r}"
+            )
+        if env.configuration.stop_when_all_seen:
+            raise ValueError(
+                "ppo learns from rollouts of whole episodes of one length: leave "
+                "stop_when_all_seen out, and take no more glimpses than show something new"
             )
         self.env = env
         self.config = config

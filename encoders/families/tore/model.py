@@ -14,6 +14,7 @@ from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
 from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
+from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
 from encoders.flops.count import Cost, FlopCount
 from encoders.flops.ledger import FlopLedger
@@ -62,6 +63,11 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
+
+    def __repr__(self) -> str:
+        """What the encoder is, in a few lines; `print(encoder.backbone)` shows its layers."""
+        summary = summarise(self.config, self.backbone, self.decoder)
+        return f"{type(self).__name__} ({self.family}) {summary}"
 
     @property
     def depth(self) -> int:
