@@ -11,9 +11,11 @@ from gymnasium.vector import AutoresetMode
 
 from ave_env import info as info_layout
 from ave_env.configuration import Configuration
+from ave_env.description import describe
 from ave_env.resets import OPTIONS, check_names
 from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
+from ave_env.spaces import hint_at_features
 from ave_env.tasks.base import Task
 from ave_env.vector import ActiveExplorationVectorEnv, Observation
 
@@ -38,7 +40,8 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `AVE-Synthetic-v0` | procedural 360-degree panoramas, 26 categories | 128x256 | 8 |
     | `AVE-SUN360-v0` | SUN360; where it is missing, the above and a warning | 128x256 | 8 |
     | `AVE-ImageNet-v0` | ImageNet photographs | 224x224 | 14 |
-    | `AVE-ImageFolder-v0` | any `split/class/image` tree or packed HDF5 file | 128x256 | 8 |
+    | `AVE-ImageFolder-v0` | any tree of images, packed HDF5 file or array | 128x256 | 8 |
+    | `AVE-Panoramas-v0` | 18 panoramas of real places, to reconstruct | 128x256 | 8 |
 
     ## Action Space
 
@@ -83,7 +86,8 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
 
     ## Episode End
 
-    `terminated` after `num_glimpses` glimpses. Never `truncated`.
+    `terminated` after `num_glimpses` glimpses; with `stop_when_all_seen=True` also when there is
+    nothing new to see. Never `truncated`.
 
     ## Information
 
@@ -122,10 +126,11 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
 
     | argument | default | meaning |
     | --- | --- | --- |
-    | `scenes` | by id | source of the images, or a `Scenes` object |
+    | `scenes` | by id | source of the images, a `Scenes` object, or uint8 `[N, H, W, 3]` |
     | `split` | `"train"` | `"train"`, `"val"` or `"test"` |
     | `data_root` | `None` | folder or HDF5 file; `None` = as `AVE_SUN360_ROOT` etc. say |
     | `list_file` | `None` | list of image paths that decides the splits of SUN360 |
+    | `seamless` | `None` | whether the edges meet, as in 360-degree panoramas; `None` = by source |
     | `seed` | `0` | seed of the procedural scenes (episodes are seeded by `reset`) |
     | `cache_bytes` | `0` | memory to spend on decoded scenes |
     | `sensor` | `"grid"` | what a glimpse is: a registered sensor, or `package.module:name` |
@@ -134,19 +139,22 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `patch_size` | `16` | side of a patch in pixels |
     | `glimpse_size` | `2` | side of a glimpse in patches |
     | `num_glimpses` | `8` | glimpses in an episode (ImageNet: `14`) |
+    | `stop_when_all_seen` | `False` | an episode also ends once there is nothing new to see |
     | `wrap_azimuth` | `False` | glimpses go on at the left edge where they leave the right one |
     | `overlap` | `"dedup"` | `"dedup"` encodes a patch once, `"keep"` every time it is seen |
-    | `task` | `"classification"` | or `"reconstruction"` |
+    | `task` | `"classification"` | `"classification"` or `"reconstruction"`, or a registered one |
     | `encoder` | `"tore-nano"` | name, folder, a built encoder, or `None` for glimpses alone |
     | `encoder_options` | `{}` | options of the encoder's family |
     | `split_block` | `None` | TORE's K: blocks run on each glimpse alone; `None` = its own |
     | `observe` | `("latent", "logits")` | parts of the belief to observe and to pay for |
     | `device` | `"auto"` | the encoder's device |
     | `precision` | `"float32"` | or `"bfloat16"`, or `"auto"` for it where the device has it |
+    | `threads` | `None` | threads of the encoder on the CPU; `None` = 1 for small steps, else all |
     | `render_mode` | `None` | `"rgb_array"`; with `make` also `"rgb_array_list"`, `"human"` |
 
     A task computes, and pays for, the part of the belief that it scores even where `observe` does
-    not name it. `render_mode="human"` opens Gymnasium's own window, which needs `pygame-ce`.
+    not name it. `render_mode="human"` opens Gymnasium's own window; the extra `human` brings
+    what it needs: `pip install 'active-visual-exploration[human]'`.
 
     `reset(options={"scene_id": i, "start": a})` chooses the scene and takes the first glimpse at
     action `a`, which counts among `num_glimpses` and is charged to the episode, but earns nothing.
@@ -163,6 +171,10 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     takes two more arguments, `num_envs` and `autoreset_mode`; its `reset` accepts a list of seeds,
     arrays of options, and `reset_mask`.
 
+    Worker processes work too (`vectorization_mode="async"`, `SubprocVecEnv`, data loaders), forked
+    or started afresh. In each of them the encoder has one thread: PyTorch's others do not survive a
+    fork, and workers share the cores.
+
     ## Version History
 
     * v0: Initial version.
@@ -177,6 +189,13 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
         self.render_mode = render_mode
         self.action_space = self.vector.single_action_space
         self.observation_space = self.vector.single_observation_space
+        assert isinstance(self.observation_space, gym.spaces.Dict)
+        hint_at_features(self.observation_space, unless="agents.learning")
+
+    def __repr__(self) -> str:
+        if "vector" not in vars(self):  # being made
+            return super().__repr__()
+        return describe(type(self).__name__, self.vector)
 
     # What an agent with privileges, a test or a figure may look at; arrays have one row -----------
 
@@ -187,7 +206,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
 
     @property
     def num_glimpses(self) -> int:
-        """Glimpses in an episode."""
+        """Most glimpses in an episode."""
         return self.vector.num_glimpses
 
     @property

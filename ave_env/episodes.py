@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from encoders.flops.count import PARTS as FLOP_PARTS
 
 Rows = slice | np.ndarray
 
+EVERY_ROW = slice(None)
+
 
 class Episodes:
     """What has happened so far in the episode of every row.
@@ -21,8 +24,9 @@ class Episodes:
     Args:
         num_rows: N.
         sensor: Decides what an action reveals.
-        num_glimpses: Glimpses in an episode.
+        num_glimpses: Most glimpses in an episode.
         targets: Names of what else is known of each scene.
+        stop_when_all_seen: Whether an episode ends once there is nothing new to see.
 
     Attributes:
         images: The scenes, uint8 `[N, H, W, 3]`.
@@ -46,8 +50,15 @@ class Episodes:
     """
 
     def __init__(
-        self, num_rows: int, sensor: Sensor, num_glimpses: int, targets: Sequence[str] = ()
+        self,
+        num_rows: int,
+        sensor: Sensor,
+        num_glimpses: int,
+        targets: Sequence[str] = (),
+        *,
+        stop_when_all_seen: bool = False,
     ) -> None:
+        self._enough = sensor.num_visible if stop_when_all_seen else sys.maxsize
         self.images = np.zeros((num_rows, *sensor.image_size, 3), np.uint8)
         self.scene_ids = np.zeros(num_rows, np.int64)
         self.labels = np.zeros(num_rows, np.int64)
@@ -68,13 +79,18 @@ class Episodes:
         self.rewards = np.zeros(num_rows)
 
     @property
-    def ended(self) -> np.ndarray:
+    def used_up(self) -> np.ndarray:
         """Rows whose glimpses are used up, bool `[N]`."""
         return self.steps >= self.num_glimpses
 
     @property
+    def ended(self) -> np.ndarray:
+        """Rows whose glimpses are used up or that have seen enough, bool `[N]`."""
+        return self.used_up | (self.num_seen >= self._enough)
+
+    @property
     def num_glimpses(self) -> int:
-        """Glimpses in an episode."""
+        """Most glimpses in an episode."""
         return self.path.shape[1]
 
     def clear(self, rows: Rows) -> None:
@@ -82,6 +98,12 @@ class Episodes:
         for name in _CLEARED:
             getattr(self, name)[rows] = 0
         self.flops[:, rows] = 0
+
+    def rest(self, rows: Rows) -> None:
+        """Takes a step in which nothing happens in some rows."""
+        self.flops[:, rows] = 0
+        self.flops_without_recycling[rows] = 0
+        self.rewards[rows] = 0.0
 
     def add(self, glimpse: Glimpse, rows: Rows) -> np.ndarray:
         """Writes down one glimpse in each of some rows.

@@ -6,7 +6,6 @@ The only module of this package that runs an encoder, and that brings torch.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -19,7 +18,9 @@ from ave_env.sensors.base import Glimpse, Sensor
 from encoders.create import create_encoder
 from encoders.flops.count import PARTS
 from encoders.protocol import Belief, Encoder, Observed
+from encoders.support.notices import warn
 from encoders.support.precision import autocast, cast_for_inference, resolve_precision
+from encoders.support.threads import choose_threads, using_threads
 
 # The parts of a belief as observations call them -> the encoder output they are made from.
 _ENCODER_OUTPUTS = {"reconstruction": "pixels"}
@@ -37,6 +38,7 @@ class Observer:
         patches_per_glimpse: Most patches that one glimpse can show.
         trained_head: Whether the class head was trained for the classes of the scenes.
         precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
+        threads: Threads to compute with on the CPU; None = as `encoders.support.threads` says.
 
     Attributes:
         encoder: The encoder.
@@ -44,6 +46,7 @@ class Observer:
         outputs: What is asked of it, in its own names.
         options: Options of its family, none left open.
         dtype: Number format of its matrix products.
+        threads: Threads it computes with on the CPU; None = as many as PyTorch has.
         trained_head: Whether predictions mean anything.
         belief: Current belief of all rows: float32 `[N, ...]` by name, `pixels` as images, uint8
             `[N, H, W, 3]`. Not to be written to.
@@ -63,6 +66,7 @@ class Observer:
         patches_per_glimpse: int,
         trained_head: bool = True,
         precision: str = "float32",
+        threads: int | None = None,
     ) -> None:
         self.encoder = encoder
         self.num_envs = num_envs
@@ -78,6 +82,7 @@ class Observer:
         self.state = encoder.init_state(num_envs, capacity)
         self._capacity = capacity
         self._patches_per_glimpse = patches_per_glimpse
+        self.threads = choose_threads(threads, num_envs * self._flops_of_step())
         self.belief: dict[str, np.ndarray] = {}
         self.refresh_prior()
 
@@ -108,11 +113,10 @@ class Observer:
         class_names = tuple(scenes.class_names)
         config = encoder.config
         if "logits" in parts and config.class_names is None:
-            warnings.warn(
+            warn(
                 f"the class head of encoder {config.name!r} was not trained for the "
                 f"{len(class_names)} classes of the {scenes.name!r} scenes: predictions and "
-                "classification rewards mean nothing until it is",
-                stacklevel=2,
+                "classification rewards mean nothing until it is"
             )
         capacity = configuration.num_glimpses * sensor.patches_per_glimpse
         if configuration.overlap == "dedup":
@@ -126,6 +130,7 @@ class Observer:
             patches_per_glimpse=sensor.patches_per_glimpse,
             trained_head=config.class_names == class_names,
             precision=configuration.precision,
+            threads=configuration.threads,
         )
 
     @property
@@ -150,9 +155,10 @@ class Observer:
         """
         module: Any = self.encoder
         self._runner = cast_for_inference(module, self.dtype)
-        with autocast(self.encoder.device, self.dtype):
-            prior = self._runner.prior(self.outputs, **self.options)
-        self._prior = self._to_numpy(prior)
+        with using_threads(self.threads):
+            with autocast(self.encoder.device, self.dtype):
+                prior = self._runner.prior(self.outputs, **self.options)
+            self._prior = self._to_numpy(prior)
         self.belief = {
             name: np.repeat(values, self.num_envs, axis=0) for name, values in self._prior.items()
         }
@@ -192,11 +198,13 @@ class Observer:
         if not running.all():
             patches, patch_ids = patches[running], patch_ids[running]
         everyone = len(active) == self.num_envs
-        state = self.state if everyone else self.state.select(torch.from_numpy(active))
-        observed = self.encode(patches, patch_ids, state, self.outputs)
-        if not everyone:
-            self.state.put(torch.from_numpy(active), observed.state)
-        for name, values in self._to_numpy(observed.belief).items():
+        with using_threads(self.threads):
+            state = self.state if everyone else self.state.select(torch.from_numpy(active))
+            observed = self.encode(patches, patch_ids, state, self.outputs)
+            if not everyone:
+                self.state.put(torch.from_numpy(active), observed.state)
+            belief = self._to_numpy(observed.belief)
+        for name, values in belief.items():
             if everyone:
                 self.belief[name] = values
             else:
@@ -217,7 +225,7 @@ class Observer:
             outputs: Parts of the belief to compute, in the encoder's names.
         """
         pixels = torch.from_numpy(patches).permute(0, 1, 4, 2, 3).contiguous()
-        with autocast(self.encoder.device, self.dtype):
+        with autocast(self.encoder.device, self.dtype), using_threads(self.threads):
             return self._runner.observe(
                 self.encoder.normalise(pixels),
                 torch.from_numpy(patch_ids),
@@ -233,6 +241,13 @@ class Observer:
             seen.clip(max=self._capacity), 0, outputs=self.outputs, **self.options
         )
         return int(np.sum(count.total))
+
+    def _flops_of_step(self) -> int:
+        """Multiply-accumulates of a glimpse in the middle of an episode, of one row."""
+        count = self.encoder.flops(
+            self._patches_per_glimpse, self._capacity // 2, outputs=self.outputs, **self.options
+        )
+        return int(count.total)
 
     def _to_numpy(self, belief: Belief) -> dict[str, np.ndarray]:
         arrays = {}

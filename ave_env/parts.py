@@ -10,6 +10,7 @@ from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
 from ave_env.tasks.base import Task
 from ave_env.tasks.registry import TASKS
+from encoders.support.notices import warn
 
 if TYPE_CHECKING:
     from encoders import Encoder
@@ -53,7 +54,28 @@ class Parts:
             if classify is None:
                 classify = "logits" in (*configuration.observe, *task.requires)
             encoder = open_encoder(configuration, scenes, classify=classify)
-        return cls(scenes, _fit_sensor(sensor, scenes), task, encoder)
+        sensor = _fit_sensor(sensor, scenes)
+        _warn_of_what_helps_nobody(configuration, sensor, scenes)
+        return cls(scenes, sensor, task, encoder)
+
+
+def _warn_of_what_helps_nobody(
+    configuration: Configuration, sensor: Sensor, scenes: Scenes
+) -> None:
+    """Warns of settings that can be meant, but seldom are."""
+    enough = -(-sensor.num_visible // sensor.patches_per_glimpse)
+    if configuration.num_glimpses > enough and not configuration.stop_when_all_seen:
+        warn(
+            f"num_glimpses={configuration.num_glimpses}: {enough} can show all that there is to "
+            f"see, {sensor.num_visible} patches; take fewer, or let episodes end where all "
+            "is seen (stop_when_all_seen=True)"
+        )
+    if configuration.wrap_azimuth and not scenes.seamless:
+        warn(
+            f"wrap_azimuth=True: the left and right edges of the {scenes.name!r} scenes do not "
+            "meet, so that a glimpse joins what is far apart; pass seamless=True if they are "
+            "360-degree panoramas, else leave wrap_azimuth out"
+        )
 
 
 def _fit_sensor(sensor: Any, scenes: Scenes) -> Sensor:

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 OPTIONS = ("scene_id", "start")
 VECTOR_OPTIONS = (*OPTIONS, "reset_mask")
+LEFT_OPEN = -1  # in a row for which an option is not given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +20,9 @@ class ResetOptions:
 
     Attributes:
         mask: Rows to reset, bool `[N]`.
-        scene_ids: Scene of every row, int64 `[N]`; None = drawn.
-        starts: Action already taken when the episode begins, int64 `[N]`; None = none.
+        scene_ids: Scene of every row, int64 `[N]`; `LEFT_OPEN` = drawn, None = all are.
+        starts: Action already taken when the episode begins, int64 `[N]`; `LEFT_OPEN` = none in a
+            row, None = none in any.
     """
 
     mask: np.ndarray
@@ -112,10 +114,22 @@ def _checked_mask(mask: Any, num_envs: int) -> np.ndarray:
 
 
 def _indices(name: str, value: Any, mask: np.ndarray, limit: int) -> np.ndarray | None:
-    """One index for every row, from one for all or an array; rows outside the mask do not count."""
+    """One index for every row, from one for all, an array, or a list in which None leaves it open.
+
+    Rows outside the mask do not count.
+    """
     if value is None:
         return None
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different shapes
+        raise TypeError(f"options[{name!r}]={value!r}; expected one integer for each row") from None
+    given = np.ones(mask.shape, np.bool_)
+    if array.dtype == object and array.ndim == 1:
+        present = np.array([each is not None for each in array], np.bool_)
+        array = np.array([each if here else 0 for each, here in zip(array, present, strict=True)])
+        if present.shape == mask.shape:
+            given = present
     if array.dtype.kind not in "iu":
         raise TypeError(f"options[{name!r}]={value!r} has dtype {array.dtype}; expected integers")
     if array.shape not in ((), mask.shape):
@@ -123,10 +137,11 @@ def _indices(name: str, value: Any, mask: np.ndarray, limit: int) -> np.ndarray 
             f"options[{name!r}] has shape {array.shape}; expected one integer or {mask.shape}"
         )
     indices = np.broadcast_to(array, mask.shape).astype(np.int64)
-    wrong = np.flatnonzero(mask & ((indices < 0) | (indices >= limit)))
+    wrong = np.flatnonzero(mask & given & ((indices < 0) | (indices >= limit)))
     if len(wrong):
         raise ValueError(
             f"options[{name!r}]={indices[wrong[0]]} (row {wrong[0]}) is out of range; "
             f"expected 0 <= {name} < {limit}"
         )
-    return indices
+    indices[~given] = LEFT_OPEN
+    return indices if (given & mask).any() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,24 +14,16 @@ from gymnasium.vector.utils import batch_space
 from ave_env import info as info_layout
 from ave_env.actions import ActionCheck
 from ave_env.configuration import Configuration
-from ave_env.episodes import Episodes, Rows
-from ave_env.generators import RowGenerators, parse_seeds
+from ave_env.description import describe
+from ave_env.episodes import EVERY_ROW, Rows
+from ave_env.exploration import Exploration, Observation, read_only
+from ave_env.generators import parse_seeds
 from ave_env.parts import Parts
 from ave_env.rendering import Snapshot, draw
 from ave_env.resets import ResetOptions, parse_autoreset_mode
 from ave_env.sensors.base import FiniteSensor
 from ave_env.snapshots import take_snapshot
-from ave_env.spaces import observation_space
 from ave_env.tasks.base import Truth
-from ave_env.tasks.reconstruction import paste_known
-
-if TYPE_CHECKING:
-    from ave_env.observer import Observer
-    from encoders import Encoder
-
-Observation = dict[str, np.ndarray]
-
-_EVERY_ROW = slice(None)
 
 
 class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
@@ -45,7 +37,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         autoreset_mode: What happens to a row whose episode has ended, as an `AutoresetMode`, its
             name or its value: NEXT_STEP begins a new episode in the following step, which ignores
             the row's action; SAME_STEP begins it at once and leaves the end in `final_obs` and
-            `final_info`; DISABLED leaves it to `reset(options={"reset_mask": ...})`.
+            `final_info`; DISABLED leaves it to `reset(options={"reset_mask": ...})`, and a row that
+            has seen everything (`stop_when_all_seen`) rests while others go on.
         render_mode: None or "rgb_array".
         configuration: The settings as one object, in the place of `**settings`.
         parts: What the configuration's names stand for, to be shared with other environments;
@@ -90,7 +83,8 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(
                 f"render_mode={render_mode!r}; expected None or 'rgb_array', whose frames "
-                "Gymnasium's wrappers HumanRendering and RenderCollection show or collect"
+                "Gymnasium's wrappers HumanRendering (it needs pygame: pip install "
+                "'active-visual-exploration[human]') and RenderCollection show or collect"
             )
         self.num_envs = int(num_envs)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
@@ -101,45 +95,48 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         self.scenes = parts.scenes
         self.sensor = parts.sensor
         self.task = parts.task
-        self.observer = self._make_observer(parts.encoder)
+        self._exploration = Exploration(self.configuration, parts, self.num_envs)
+        self.observer = self._exploration.observer
+        self._episodes = self._exploration.episodes
+        self._generators = self._exploration.generators
 
         self._actions = ActionCheck(self.sensor.action_space)
         self.single_action_space = copy.deepcopy(self.sensor.action_space)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.single_observation_space = observation_space(self.sensor, self._observed_shapes())
+        self.single_observation_space = self._exploration.observation_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-        self._episodes = Episodes(self.num_envs, self.sensor, self.num_glimpses, self.task.targets)
-        self._belief: Mapping[str, np.ndarray] = {}
-        self._generators = RowGenerators(self.num_envs)
-        self._started = np.zeros(self.num_envs, np.bool_)
+    def __repr__(self) -> str:
+        if "_episodes" not in vars(self):  # being made
+            return object.__repr__(self)
+        return describe(type(self).__name__, self, num_envs=self.num_envs)
 
     # What an agent with privileges, a test or a figure may look at -------------------------------
 
     @property
     def num_glimpses(self) -> int:
-        """Glimpses in an episode."""
+        """Most glimpses in an episode."""
         return self.configuration.num_glimpses
 
     @property
     def images(self) -> np.ndarray:
         """The whole scenes, uint8 `[N, H, W, 3]`, read-only; no observation shows them."""
-        return _read_only(self._episodes.images)
+        return read_only(self._episodes.images)
 
     @property
     def labels(self) -> np.ndarray:
         """True classes, int64 `[N]`, read-only."""
-        return _read_only(self._episodes.labels)
+        return read_only(self._episodes.labels)
 
     @property
     def scene_ids(self) -> np.ndarray:
         """Numbers of the scenes in `scenes`, int64 `[N]`, read-only."""
-        return _read_only(self._episodes.scene_ids)
+        return read_only(self._episodes.scene_ids)
 
     @property
     def visited(self) -> np.ndarray:
         """Patches seen so far, uint8 0/1 `[N, grid_h, grid_w]`, read-only."""
-        return _read_only(self._episodes.visited)
+        return read_only(self._episodes.visited)
 
     @property
     def belief(self) -> Mapping[str, np.ndarray]:
@@ -148,18 +145,17 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         Beside what the encoder was asked for, `reconstruction` where there are `pixels`: the same
         with the truth pasted in where a glimpse has shown it. Empty without an encoder.
         """
-        return self._belief
+        return self._exploration.belief
 
     @property
     def truth(self) -> Truth:
         """What is so, and what no observation shows."""
-        episodes = self._episodes
-        return Truth(self.images, self.labels, self.visited, episodes.targets)
+        return self._exploration.truth
 
     @property
     def scores(self) -> np.ndarray:
         """The task's score of each row's belief, float64 `[N]`; zeros without an encoder."""
-        return _read_only(self._episodes.scores)
+        return read_only(self._episodes.scores)
 
     @property
     def scores_mean_something(self) -> bool:
@@ -211,8 +207,9 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
 
         Args:
             seed: Of the scenes drawn from now on: `seed + i` for row i, or a list of one per row.
-            options: `scene_id` and `start` (one integer or int64 `[N]`; see
-                `ActiveExplorationEnv.reset`) and `reset_mask` (bool `[N]`, rows to reset).
+            options: `scene_id` and `start` (one integer, int64 `[N]`, or a list with None for rows
+                in which it is left open; see `ActiveExplorationEnv.reset`) and `reset_mask` (bool
+                `[N]`, rows to reset).
 
         Returns:
             Observations of all rows and information about those that were reset.
@@ -230,9 +227,10 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             num_glimpses=self.num_glimpses,
         )
         self._generators.seed(seeds, chosen.mask)
-        self._begin(chosen)
+        self._exploration.begin(chosen)
         rows = None if chosen.mask.all() else chosen.mask
-        return self._observation(), info_layout.with_masks(self._info(), rows)
+        information = info_layout.with_masks(self._exploration.info(), rows)
+        return self._exploration.observation(), information
 
     def step(
         self, actions: np.ndarray
@@ -252,29 +250,39 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             ValueError: Actions of another shape or dtype, or out of range.
         """
         actions = self._actions.batch(actions, self.num_envs)
-        episodes = self._episodes
-        if not self._started.all():
-            self._refuse("has not begun", ~self._started)
-        rows: Rows = _EVERY_ROW
+        exploration, episodes = self._exploration, self._episodes
+        if not exploration.started.all():
+            self._refuse("has not begun", ~exploration.started)
+        rows: Rows = EVERY_ROW
         ended = episodes.ended
         if ended.any():
-            if self.autoreset_mode is AutoresetMode.DISABLED:
-                self._refuse("has ended", ended)
+            over = ended if ended.all() else episodes.used_up
+            if self.autoreset_mode is AutoresetMode.DISABLED and over.any():
+                self._refuse("has ended", over)
             rows = np.flatnonzero(~ended)
         self._actions.members(actions, rows)
-        if rows is not _EVERY_ROW:
-            self._begin(ResetOptions(ended))
-        self._look(actions[rows], rows)
+        if rows is not EVERY_ROW:
+            if self.autoreset_mode is AutoresetMode.DISABLED:
+                episodes.rest(ended)
+            else:
+                exploration.begin(ResetOptions(ended))
+        exploration.look(actions[rows], rows)
 
         terminations = episodes.ended
         rewards = episodes.rewards.copy()
         final: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and terminations.any():
-            final = info_layout.final(self._observation(), self._info(), terminations)
-            self._begin(ResetOptions(terminations))
-        information = info_layout.with_masks(self._info())
+            final = info_layout.final(exploration.observation(), exploration.info(), terminations)
+            exploration.begin(ResetOptions(terminations))
+        information = info_layout.with_masks(exploration.info())
         truncations = np.zeros(self.num_envs, np.bool_)
-        return self._observation(), rewards, terminations, truncations, {**final, **information}
+        return (
+            exploration.observation(),
+            rewards,
+            terminations,
+            truncations,
+            {**final, **information},
+        )
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One RGB frame per row, uint8 `[H', W', 3]`; None without a render mode."""
@@ -296,96 +304,10 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
         return take_snapshot(
             self._episodes,
             row,
-            belief=self._belief,
+            belief=self.belief,
             observer=self.observer,
             scenes=self.scenes,
         )
-
-    # How an episode goes -------------------------------------------------------------------------
-
-    def _begin(self, options: ResetOptions) -> None:
-        """Begins an episode in the rows of the mask."""
-        episodes = self._episodes
-        rows = np.flatnonzero(options.mask)
-        for row in rows.tolist():
-            if options.scene_ids is None:
-                scene = int(self._generators[row].integers(len(self.scenes)))
-            else:
-                scene = int(options.scene_ids[row])
-            episodes.images[row] = self.scenes.load(scene)
-            episodes.scene_ids[row] = scene
-            episodes.labels[row] = self.scenes.labels[scene]
-            for name, values in episodes.targets.items():
-                values[row] = self.task.target(name, self.scenes, scene)
-        episodes.clear(rows)
-        self._started |= options.mask
-        if self.observer is not None:
-            self.observer.reset(options.mask)
-        if options.starts is not None:
-            self._look(options.starts[rows], rows)
-        self._update_belief()
-        episodes.scores = self._score()
-        episodes.rewards[rows] = 0.0
-
-    def _look(self, actions: np.ndarray, rows: Rows) -> None:
-        """Takes a glimpse in some rows and brings belief, costs and rewards up to date."""
-        if not len(actions):  # all rows have just begun, and a sensor need not look at nothing
-            return
-        episodes, numbers = self._episodes, np.arange(self.num_envs)[rows]
-        glimpse = self.sensor.look(episodes.images[rows], actions, self._generators.of(numbers))
-        new = episodes.add(glimpse, rows)
-        if self.observer is None:
-            return
-        if self.configuration.overlap == "keep":
-            new = glimpse.patch_ids >= 0
-        to_encode = np.where(new, glimpse.patch_ids, -1)
-        spent, from_scratch = self.observer.observe(glimpse, to_encode, numbers)
-        episodes.tokens[:] = self.observer.tokens
-        episodes.charge(spent, from_scratch, rows)
-        self._update_belief()
-        scores = self._score()
-        episodes.rewards[rows] = (scores - episodes.scores)[rows]
-        episodes.scores = scores
-
-    def _update_belief(self) -> None:
-        """Takes over what the encoder believes, with what is known pasted into what it paints."""
-        if self.observer is None:
-            return
-        belief = self.observer.belief
-        if "pixels" in belief:
-            episodes = self._episodes
-            known = paste_known(belief["pixels"], episodes.images, episodes.visited)
-            belief = {**belief, "reconstruction": known}
-        self._belief = belief
-
-    def _score(self) -> np.ndarray:
-        """The task's score of every row's belief, float64 `[N]`."""
-        if self.observer is None:
-            return np.zeros(self.num_envs)
-        return self.task.score(self._belief, self.truth)
-
-    # What is handed out --------------------------------------------------------------------------
-
-    def _observation(self) -> Observation:
-        episodes = self._episodes
-        progress = (episodes.steps / self.num_glimpses).astype(np.float32)
-        observation: Observation = {
-            "glimpse": episodes.glimpses.copy(),
-            "position": episodes.positions.copy(),
-            "visited": episodes.visited.copy(),
-            "progress": progress[:, None],
-        }
-        if self.observer is not None:
-            for name in self.configuration.observe:
-                observation[name] = self._belief[name].copy()
-        return observation
-
-    def _info(self) -> dict[str, np.ndarray]:
-        episodes = self._episodes
-        fields = info_layout.fields(episodes, self.sensor, self._belief.get("logits"))
-        if self.observer is None:
-            return fields | self.task.info(None, self.truth, None)
-        return fields | self.task.info(self._belief, self.truth, episodes.scores)
 
     # Checks --------------------------------------------------------------------------------------
 
@@ -394,31 +316,3 @@ class ActiveExplorationVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray])
             f"step() where the episode of rows {np.flatnonzero(rows).tolist()} {state}: call "
             "reset() first (options={'reset_mask': ...} resets some rows of a vector environment)"
         )
-
-    # Parts ---------------------------------------------------------------------------------------
-
-    def _make_observer(self, encoder: Encoder | None) -> Observer | None:
-        if encoder is None:
-            return None
-        from ave_env.observer import Observer  # brings torch
-
-        return Observer.of(
-            self.configuration,
-            encoder,
-            scenes=self.scenes,
-            sensor=self.sensor,
-            parts=tuple(dict.fromkeys((*self.configuration.observe, *self.task.requires))),
-            num_envs=self.num_envs,
-        )
-
-    def _observed_shapes(self) -> dict[str, tuple[int, ...]]:
-        if self.observer is None:
-            return {}
-        shapes = self.observer.shapes | {"reconstruction": (*self.sensor.image_size, 3)}
-        return {name: shapes[name] for name in self.configuration.observe}
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view

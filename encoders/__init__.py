@@ -6,4 +6,14 @@ import of torch.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from encoders.support.threads import survive_forks
+from encoders.support.version import __version__
+
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
+
+survive_forks()
+
+
+def __dir__() -> list[str]:
+    return __all__

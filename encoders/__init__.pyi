@@ -24,4 +24,5 @@ from .protocol import Observed as Observed
 from .registry import register_encoder as register_encoder
 from .registry import register_family as register_family
 from .training.config import TrainingConfig as TrainingConfig
-from .version import __version__ as __version__
+
+__version__: str

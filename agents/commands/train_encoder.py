@@ -17,12 +17,13 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
-from agents.commands.options import DEFAULT_ENV, ENCODER, import_from_current_folder
+from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, import_from_current_folder
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
 from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
+from encoders.support.threads import set_threads
 from encoders.support.validation import Positive, check_fields
 from encoders.training.config import EncoderShape, TrainingConfig
 
@@ -44,6 +45,8 @@ class Options:
     Attributes:
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = those of SUN360 do.
         image_size: Height and width in pixels; None = the environment's own.
         encoder: Start from this encoder instead of a new one; the same as `init-from`.
         init_from: Start a new run from these weights, with its own seed and settings: a run folder,
@@ -51,8 +54,10 @@ class Options:
         name: What results call the encoder; None = the run folder's name.
         output: Folder of run folders.
         resume: Continue this run folder with its own options.
-        smoke: A few steps of a tiny encoder, to see that everything runs.
+        smoke: A few steps of a tiny encoder, to see that everything runs; what is given beside it
+            wins.
         device: auto (a GPU where there is one), cpu or cuda.
+        threads: Threads to compute with on the CPU.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
         training: Hyper-parameters.
@@ -60,6 +65,7 @@ class Options:
 
     env: str = DEFAULT_ENV
     data_root: Path | None = None
+    seamless: bool | None = None
     image_size: tuple[Positive, Positive] | None = None
     encoder: Annotated[str | None, ENCODER] = None
     init_from: str | None = None
@@ -68,6 +74,7 @@ class Options:
     resume: Path | None = None
     smoke: bool = False
     device: str = "auto"
+    threads: Annotated[Positive | None, THREADS] = None
     tensorboard_log: Path | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape()
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = TrainingConfig()
@@ -95,7 +102,7 @@ _SMOKE_TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "validation_size": 32,
 }
-_MAY_CHANGE_WHEN_RESUMED = {"device", "training.num_workers", "training.progress"}
+_MAY_CHANGE_WHEN_RESUMED = {"device", "threads", "training.num_workers", "training.progress"}
 
 
 def main() -> None:
@@ -104,13 +111,6 @@ def main() -> None:
     with one_line_errors():
         defaults = _defaults(sys.argv[1:])
         options = tyro.cli(Options, default=defaults, prog=program_name())
-    if options.smoke and options.resume is None:
-        shape = dataclasses.replace(_SMOKE_SHAPE, patch_size=options.shape.patch_size)
-        options = dataclasses.replace(
-            options,
-            shape=shape if options.start is None else options.shape,
-            training=dataclasses.replace(options.training, **_SMOKE_TRAINING),
-        )
     interrupt_when_terminated()
     with one_line_errors():
         if options.resume is not None:
@@ -123,9 +123,11 @@ def main() -> None:
 
 def train(options: Options) -> None:
     """Trains in a run folder."""
+    set_threads(options.threads)
     from encoders.training.processes import decide_once
 
-    name = "-".join(filter(None, ("encoder", options.env, options.name)))
+    label = run_folder.label_of(options.env, options.data_root)
+    name = "-".join(filter(None, ("encoder", label, options.name)))
     folder = options.resume or decide_once(
         lambda: run_folder.create_run_folder(options.output, name), options.device
     )
@@ -145,11 +147,16 @@ def _train_in(folder: Path, options: Options) -> None:
 
     train_set, validation_set = (
         configure(
-            options.env, split=split, data_root=options.data_root, image_size=options.image_size
+            options.env,
+            split=split,
+            data_root=options.data_root,
+            seamless=options.seamless,
+            image_size=options.image_size,
         ).open_scenes()
         for split in ("train", "val")
     )
-    image_size, class_names = train_set.image_size, train_set.class_names
+    image_size = train_set.image_size
+    class_names = train_set.class_names if train_set.labelled else ()  # then without a class head
     encoder, started_from = _encoder(folder, options, image_size, class_names)
     trainer = EncoderTrainer(
         encoder,
@@ -157,7 +164,7 @@ def _train_in(folder: Path, options: Options) -> None:
         validation_set,
         options.training,
         folder,
-        class_names=class_names,
+        class_names=class_names or None,
         device=options.device,
         tensorboard_folder=options.tensorboard_log,
     )
@@ -214,7 +221,7 @@ def _encoder(
     _check_sizes(options, source)
     found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
     encoder = source.resized(image_size)
-    new_head = class_names != encoder.config.class_names
+    new_head = class_names != (encoder.config.class_names or ())
     if new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
     changes = _changes(source.config, encoder.config, new_head)
@@ -257,7 +264,9 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
     if old.image_size != new.image_size:
         sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
         changes.append(f"position tables are fitted from {sizes[0]} to {sizes[1]} pixels")
-    if new_head:
+    if new_head and not new.num_classes:
+        changes.append("the class head is left out: the scenes have no classes")
+    elif new_head:
         before = f"the one for {old.num_classes} classes is left out"
         changes.append(
             f"the class head for {new.num_classes} classes is new"
@@ -269,12 +278,19 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
 
 
 def _defaults(arguments: list[str]) -> Options:
-    """What the options are that the command line leaves out: those of the run to resume.
+    """What the options are that the command line leaves out: those of the run to resume, or tiny.
 
     Raises:
         ValueError: Not the folder of a run that can be resumed.
     """
-    given = given_options(arguments, "resume")
-    if given is None or given.resume is None:
+    given = given_options(arguments, "resume", "encoder", "init-from", flags=("smoke",))
+    if given is None:
         return Options()
-    return saved_options(Path(given.resume), Options(), COMMAND)
+    if given.resume is not None:
+        return saved_options(Path(given.resume), Options(), COMMAND)
+    if not given.smoke:
+        return Options()
+    new = given.encoder is None and given.init_from is None
+    return Options(
+        shape=_SMOKE_SHAPE if new else EncoderShape(), training=TrainingConfig(**_SMOKE_TRAINING)
+    )

@@ -11,6 +11,8 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from ave_env.resets import OPTIONS, check_names
+from ave_env.spaces import hint_at_features
 from ave_env.vector import ActiveExplorationVectorEnv
 
 
@@ -42,19 +44,22 @@ class GlimpseVecEnv(VecEnv):
             raise ValueError(f"observations have no {missing}; they have {list(spaces)}")
         self.env = env
         self._actions = np.zeros(env.action_space.shape or (env.num_envs,), env.action_space.dtype)
-        super().__init__(
-            env.num_envs,
-            gym.spaces.Dict({key: spaces[key] for key in self.keys}),
-            env.single_action_space,
-        )
+        handed_on = gym.spaces.Dict({key: spaces[key] for key in self.keys})
+        super().__init__(env.num_envs, handed_on, env.single_action_space)
+        hint_at_features(handed_on, unless="agents.learning.glimpse_features")
 
     def reset(self) -> dict[str, np.ndarray]:
-        """Begins an episode in every row; seeds and options set before are used once."""
+        """Begins an episode in every row; seeds and options set before are used once.
+
+        Raises:
+            TypeError: An option of the wrong type.
+            ValueError: An unknown option, or a value out of range.
+        """
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
-        options = self._options[0] if any(self._options) else None
-        observation, _ = self.env.reset(seed=seeds, options=options)
+        options = self._options
         self._reset_seeds()
         self._reset_options()
+        observation, _ = self.env.reset(seed=seeds, options=_by_name(options))
         return self._chosen(observation)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -126,3 +131,15 @@ class GlimpseVecEnv(VecEnv):
 
     def _rows(self, indices: VecEnvIndices) -> list[int]:
         return list(self._get_indices(indices))
+
+
+def _by_name(options: Sequence[dict[str, Any] | None]) -> dict[str, list[Any]]:
+    """The options of single rows as those of all rows, with None where a row has none."""
+    every = [each or {} for each in options]
+    for row, each in enumerate(every):
+        try:
+            check_names(each, OPTIONS)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"set_options, row {row}: {error}") from None
+    given = [name for name in OPTIONS if any(name in each for each in every)]
+    return {name: [each.get(name) for each in every] for name in given}

@@ -30,6 +30,8 @@ def describe_run(configuration: Any, **extra: Any) -> dict[str, Any]:
         configuration: A dataclass instance with the resolved options.
         **extra: Further JSON-able entries, e.g. the hash of an encoder.
     """
+    import torch
+
     return {
         "command": command_line(),
         "configuration": dataclasses.asdict(configuration),
@@ -39,6 +41,7 @@ def describe_run(configuration: Any, **extra: Any) -> dict[str, Any]:
             "platform": platform.platform(),
             "processor": _processor(),
             "python": platform.python_version(),
+            "threads": torch.get_num_threads(),
         },
         "versions": {name: _version(name) for name in _PACKAGES},
         **extra,

@@ -89,6 +89,11 @@ class Sensor(abc.ABC):
         """Rows and columns of patches in a scene."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
+    @functools.cached_property
+    def num_visible(self) -> int:
+        """Patches that can be seen at all."""
+        return self.grid[0] * self.grid[1]
+
     @property
     @abc.abstractmethod
     def action_space(self) -> gym.Space:
@@ -126,6 +131,12 @@ class FiniteSensor(Sensor):
     @abc.abstractmethod
     def num_actions(self) -> int:
         """Number of places."""
+
+    @functools.cached_property
+    def num_visible(self) -> int:
+        """Patches that at least one action reveals."""
+        ids = self.patch_ids(np.arange(self.num_actions))
+        return len(np.unique(ids[ids >= 0]))
 
     @functools.cached_property
     def action_space(self) -> gym.spaces.Discrete:

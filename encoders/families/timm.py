@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import urllib.parse
 import urllib.request
-import warnings
 from typing import Any, Literal
 
 import huggingface_hub
@@ -19,6 +18,7 @@ from encoders.families.timm_models import channels, published_config
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.families.tore.surgery import PatchVit
 from encoders.registry import TIMM_PREFIX
+from encoders.support.notices import warn
 
 _HUB_FILES = ["model.safetensors", "pytorch_model.bin"]
 
@@ -50,10 +50,9 @@ def from_timm(
         except Exception as error:  # whatever a hub client raises
             if pretrained:
                 raise RuntimeError(f"the weights of {name!r} are not available: {error}") from error
-            warnings.warn(
+            warn(
                 f"THE WEIGHTS OF {name!r} CANNOT BE DOWNLOADED ({type(error).__name__}); "
-                "continuing with RANDOM weights: FLOPs are right, predictions mean nothing",
-                stacklevel=3,
+                "continuing with RANDOM weights: FLOPs are right, predictions mean nothing"
             )
     elif pretrained:
         raise RuntimeError(f"timm publishes no weights for {model_name!r}")

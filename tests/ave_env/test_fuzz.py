@@ -203,7 +203,7 @@ class Episodes(RuleBasedStateMachine):
             assert not self.envs.images.flags.writeable
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore:wrap_azimuth")
 def test_anything_goes():
     Episodes.encoder = tiny_encoder(depth=2)
     run_state_machine_as_test(

@@ -197,6 +197,21 @@ def test_arrays_of_options_reach_their_rows():
     assert_equal(observation["glimpse"], glimpses)
 
 
+def test_rows_whose_option_is_left_open_are_as_without_it():
+    """The scene is drawn and no glimpse taken, as the same seed does it alone."""
+    envs, plain = make(3), make(3)
+    options = {"scene_id": [None, 6, None], "start": [7, None, None]}
+    observation, info = envs.reset(seed=4, options=options)
+    expected, drawn = plain.reset(seed=4)
+    assert info["scene_id"].tolist() == [drawn["scene_id"][0], 6, drawn["scene_id"][2]]
+    assert info["step"].tolist() == [1, 0, 0]
+    for key, values in observation.items():
+        assert_equal(values[1:], expected[key][1:])
+    assert observation["glimpse"][0].any()
+    everything_open = {"scene_id": [None] * 3, "start": [None] * 3}
+    assert_equal(plain.reset(seed=4, options=everything_open)[0], expected)
+
+
 def test_a_list_of_seeds_reaches_its_rows():
     envs = make(3)
     envs.reset(seed=[7, None, 3])
@@ -290,6 +305,11 @@ def test_actions_of_any_integer_dtype_are_taken(dtype):
         ({"scene_id": np.array([0, 1])}, ValueError, ["(2,)", "(3,)"]),
         ({"scene_id": np.zeros(3)}, TypeError, ["float64"]),
         ({"start": np.array([0, 0, 15])}, ValueError, ["start", "15", "row 2"]),
+        ({"start": [None, 15, None]}, ValueError, ["start", "15", "row 1"]),
+        ({"start": [None, -1, None]}, ValueError, ["start", "-1", "row 1"]),
+        ({"scene_id": [None, 0.5, None]}, TypeError, ["scene_id", "0.5"]),
+        ({"scene_id": [None, 1]}, ValueError, ["scene_id", "(2,)", "(3,)"]),
+        ({"scene_id": [[1, 2], 1, 2]}, TypeError, ["scene_id", "for each row"]),
     ],
 )
 def test_wrong_options_are_named_and_change_nothing(options, kind, words):

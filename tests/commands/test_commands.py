@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from scene_trees import make_tree
 from tiny import CLASS_NAMES
 
 from agents.commands import eval_agent, train_agent, train_encoder
-from agents.commands.errors import called_as
+from agents.commands.errors import called_as, one_line_errors
 from encoders.storage import load_encoder, weights_hash
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +176,15 @@ def test_a_command_speaks_of_itself_as_it_was_called(called, shown, monkeypatch)
     with pytest.raises(SystemExit) as stop:
         train_agent.main()
     assert str(stop.value).startswith(f"{Path(called).name}: error: /nowhere: no run.json")
+
+
+def test_a_warning_is_one_sentence_without_source(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bin/ave-eval"])
+    warned = UserWarning("look here."), UserWarning, "file.py", 3
+    before = warnings.formatwarning(*warned)
+    with one_line_errors():
+        assert warnings.formatwarning(*warned) == "ave-eval: warning: look here.\n"
+    assert warnings.formatwarning(*warned) == before
 
 
 def test_help_does_not_wait_for_torch():

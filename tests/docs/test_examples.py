@@ -1,7 +1,10 @@
 """The examples for other libraries run; those libraries themselves are not needed here."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -12,7 +15,8 @@ from stable_baselines3.common.utils import LinearSchedule
 
 import ave_env  # noqa: F401 (registers the environments)
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
 
 
 def load(name):
@@ -20,6 +24,24 @@ def load(name):
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def test_every_python_block_of_the_readme_runs(tmp_path):
+    """One after the other in a process of their own, each as if it were the first."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) >= 3
+    code = f"for block in {blocks!r}:\n    exec(compile(block, block, 'exec'), {{}})\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:__main__", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "features_extractor_class" not in done.stderr  # nobody who reads it needs the hint
 
 
 def test_the_loop_of_cleanrl_learns_from_whole_episodes(capsys):

@@ -1,0 +1,3 @@
+"""The release that these packages belong to; `pyproject.toml` reads it from here."""
+
+__version__ = "0.1.0"
