@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+import copy
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -32,6 +33,8 @@ class Agent(abc.ABC):
         privileged: Whether it is told what no observation shows, and so bounds the others instead
             of competing with them.
         flops_per_action: Multiply-accumulates of choosing one glimpse, beyond the encoder's own.
+        differences: In what the environment is not like the one it was trained in, in words, where
+            that was allowed.
 
     Raises:
         ValueError: The environment lacks something the agent needs, or is not of its kind.
@@ -44,12 +47,34 @@ class Agent(abc.ABC):
     tasks: ClassVar[tuple[str, ...] | None] = None
     privileged: ClassVar[bool] = False
     flops_per_action: int = 0
+    differences: tuple[str, ...] = ()
 
     def __init__(self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0) -> None:
         base: Any = env.unwrapped
         self._check(base)
         self.sensor: Any = base.sensor  # of the kinds in `sensors`
         self.random = np.random.default_rng(seed)
+
+    def for_env(self, env: gym.Env | gym.vector.VectorEnv, seed: int) -> Self:
+        """The same agent in another environment, with random numbers of its own.
+
+        Args:
+            env: Of the same sensor, with any number of rows.
+            seed: Of the agent's own choices.
+
+        Raises:
+            ValueError: An environment of another sensor, or one that lacks what the agent needs.
+        """
+        base: Any = env.unwrapped
+        self._check(base)
+        if base.sensor != self.sensor:
+            raise ValueError(
+                f"agent {self.name!r} was made for {self.sensor}, and the environment has "
+                f"{base.sensor}; make it for this environment, or pass its class"
+            )
+        agent = copy.copy(self)
+        agent.sensor, agent.random = base.sensor, np.random.default_rng(seed)
+        return agent
 
     def predict(
         self,

@@ -8,8 +8,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ave_env.choices import Overlap, Split
-from ave_env.scenes import Scenes, open_scenes
+from ave_env.scenes import ArrayScenes, Scenes, open_scenes
+from ave_env.scenes.cache import CachedScenes
 from ave_env.sensors.base import Sensor
 from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
@@ -32,9 +35,12 @@ _HINTS: Mapping[str, Any] = {
     "wrap_azimuth": bool,
     "stop_when_all_seen": bool,
     "split_block": NotNegative | None,
-    "image_size": tuple[Positive, Positive],
+    "image_size": tuple[Positive, Positive] | None,
     "threads": Positive | None,
+    "seamless": bool | None,
 }
+
+_IMAGE_SIZE = (128, 256)  # of scenes that are brought to a size
 
 OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
 
@@ -44,17 +50,21 @@ class Configuration:
     """The keyword arguments that single and vector environments share.
 
     Attributes:
-        scenes: Where images come from: "synthetic", "sun360", "imagenet", "imagefolder", or
-            `Scenes` already opened.
+        scenes: Where images come from: "synthetic", "sun360", "imagenet", "imagefolder",
+            "panoramas", `Scenes` already opened, or images, uint8 `[N, H, W, 3]`, which become
+            `ArrayScenes` without classes. What is given is used whole, whatever `split` says.
         split: "train", "val" or "test".
         data_root: Folder or HDF5 file of the images; None = the source's environment variable.
         list_file: Optional list of image paths that decides the splits of SUN360.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = as the scenes say, and no for folders and images of one's own.
         seed: Seed of procedural scenes; episodes are seeded by `reset`.
         cache_bytes: Memory to spend on decoded scenes.
         sensor: Name of the sensor, or its place as `package.module:name`.
         sensor_options: Its own options by name, beside the next two and `glimpse_size` and
             `wrap_azimuth` where it has them.
-        image_size: Height and width of a scene in pixels.
+        image_size: Height and width of a scene in pixels; None = that of scenes that are given,
+            128x256 for others.
         patch_size: Side of a square patch in pixels.
         glimpse_size: Side of a glimpse in patches.
         num_glimpses: Most glimpses in an episode.
@@ -79,16 +89,17 @@ class Configuration:
         ValueError: A value that is not among those accepted.
     """
 
-    scenes: str | Scenes = "synthetic"
+    scenes: str | Scenes | np.ndarray = "synthetic"
     split: str = "train"
     data_root: str | os.PathLike[str] | None = None
     list_file: str | os.PathLike[str] | None = None
+    seamless: bool | None = None
     seed: int = 0
     cache_bytes: int = 0
 
     sensor: str = "grid"
     sensor_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    image_size: tuple[int, int] = (128, 256)
+    image_size: tuple[int, int] = None  # type: ignore[assignment] # settled in __post_init__
     patch_size: int = 16
     glimpse_size: int = 2
     num_glimpses: int = 8
@@ -126,6 +137,12 @@ class Configuration:
     def __post_init__(self) -> None:
         for name, hint in _HINTS.items():
             object.__setattr__(self, name, convert(name, getattr(self, name), hint))
+        if isinstance(self.scenes, np.ndarray):
+            scenes = ArrayScenes(self.scenes, split=self.split, seamless=bool(self.seamless))
+            object.__setattr__(self, "scenes", scenes)
+        if self.image_size is None:
+            given = self.scenes.image_size if isinstance(self.scenes, Scenes) else _IMAGE_SIZE
+            object.__setattr__(self, "image_size", tuple(given))
         for name, registry in (("sensor", SENSORS), ("task", TASKS)):
             value = getattr(self, name)
             if not isinstance(value, str) or not registry.knows(value):
@@ -179,24 +196,46 @@ class Configuration:
         """Opens the scenes these values describe.
 
         Raises:
-            ValueError: Scenes already opened that are of another size.
+            TypeError: Scenes that are neither a name, `Scenes` nor images.
+            ValueError: Scenes already opened that are of another size, or do not hold together.
         """
-        if not isinstance(self.scenes, Scenes):
+        if isinstance(self.scenes, str):
             return open_scenes(
                 self.scenes,
                 split=self.split,
                 data_root=self.data_root,
                 image_size=self.image_size,
                 list_file=self.list_file,
+                seamless=self.seamless,
                 seed=self.seed,
                 cache_bytes=self.cache_bytes,
             )
-        if tuple(self.scenes.image_size) != self.image_size:
+        if not isinstance(self.scenes, Scenes):
+            raise TypeError(
+                f"scenes={self.scenes!r}; expected the name of a source, a NumPy array of images, "
+                "or an object of a class derived from ave_env.scenes.Scenes"
+            )
+        self._check_given(self.scenes)
+        if not self.cache_bytes or isinstance(self.scenes, CachedScenes):
+            return self.scenes
+        return CachedScenes(self.scenes, self.cache_bytes)
+
+    def _check_given(self, scenes: Scenes) -> None:
+        """Refuses scenes already opened that other values contradict."""
+        scenes.check()
+        for name in ("data_root", "list_file"):
+            if (value := getattr(self, name)) is not None:
+                raise ValueError(f"{name}={value!r}, but the scenes are given, and read no files")
+        if self.seamless not in (None, scenes.seamless):
             raise ValueError(
-                f"the scenes have image_size={self.scenes.image_size}, the environment has "
+                f"seamless={self.seamless}, but the scenes that are given have "
+                f"seamless={scenes.seamless}; make them equal"
+            )
+        if tuple(scenes.image_size) != self.image_size:
+            raise ValueError(
+                f"the scenes have image_size={scenes.image_size}, the environment has "
                 f"image_size={self.image_size}; make them equal"
             )
-        return self.scenes
 
 
 def _observables(value: Any) -> tuple[str, ...]:

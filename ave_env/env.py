@@ -39,7 +39,8 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `AVE-Synthetic-v0` | procedural 360-degree panoramas, 26 categories | 128x256 | 8 |
     | `AVE-SUN360-v0` | SUN360; where it is missing, the above and a warning | 128x256 | 8 |
     | `AVE-ImageNet-v0` | ImageNet photographs | 224x224 | 14 |
-    | `AVE-ImageFolder-v0` | any `split/class/image` tree or packed HDF5 file | 128x256 | 8 |
+    | `AVE-ImageFolder-v0` | any tree of images, packed HDF5 file or array | 128x256 | 8 |
+    | `AVE-Panoramas-v0` | 18 panoramas of real places, to reconstruct | 128x256 | 8 |
 
     ## Action Space
 
@@ -124,10 +125,11 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
 
     | argument | default | meaning |
     | --- | --- | --- |
-    | `scenes` | by id | source of the images, or a `Scenes` object |
+    | `scenes` | by id | source of the images, a `Scenes` object, or uint8 `[N, H, W, 3]` |
     | `split` | `"train"` | `"train"`, `"val"` or `"test"` |
     | `data_root` | `None` | folder or HDF5 file; `None` = as `AVE_SUN360_ROOT` etc. say |
     | `list_file` | `None` | list of image paths that decides the splits of SUN360 |
+    | `seamless` | `None` | whether the edges meet, as in 360-degree panoramas; `None` = by source |
     | `seed` | `0` | seed of the procedural scenes (episodes are seeded by `reset`) |
     | `cache_bytes` | `0` | memory to spend on decoded scenes |
     | `sensor` | `"grid"` | what a glimpse is: a registered sensor, or `package.module:name` |
@@ -139,7 +141,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `stop_when_all_seen` | `False` | an episode also ends once there is nothing new to see |
     | `wrap_azimuth` | `False` | glimpses go on at the left edge where they leave the right one |
     | `overlap` | `"dedup"` | `"dedup"` encodes a patch once, `"keep"` every time it is seen |
-    | `task` | `"classification"` | or `"reconstruction"` |
+    | `task` | `"classification"` | `"classification"` or `"reconstruction"`, or a registered one |
     | `encoder` | `"tore-nano"` | name, folder, a built encoder, or `None` for glimpses alone |
     | `encoder_options` | `{}` | options of the encoder's family |
     | `split_block` | `None` | TORE's K: blocks run on each glimpse alone; `None` = its own |

@@ -18,6 +18,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "AVE-SUN360-v0": {"scenes": "sun360"},
     "AVE-ImageNet-v0": {"scenes": "imagenet", "image_size": [224, 224], "num_glimpses": 14},
     "AVE-ImageFolder-v0": {"scenes": "imagefolder"},
+    "AVE-Panoramas-v0": {"scenes": "panoramas", "task": "reconstruction", "observe": ["latent"]},
 }
 
 

@@ -58,7 +58,7 @@ def take_snapshot(
         visited=episodes.visited[row].copy(),
         boxes=episodes.path[row, :steps].copy(),
         num_glimpses=num_glimpses,
-        class_names=tuple(scenes.class_names),
+        class_names=tuple(scenes.display_names),
         label=int(episodes.labels[row]),
         title=f"{scenes.name}, {scenes.split}, scene {episodes.scene_ids[row]}",
         reward=float(episodes.rewards[row]) if steps and observer is not None else None,

@@ -23,12 +23,14 @@ import tyro
 from encoders.support.files import write_text
 
 KEPT = ("agent", "seed", "t", "n", "metric", "mean", "ci_lo", "ci_hi")
+_FIRST_INTERVALS = "bootstrap"  # of runs that do not say how theirs were computed
 COSTS = ("gflops_total", "gflops_policy_total", "gflops_without_recycling_total")
 METRICS = ("accuracy", "rmse")
 COLUMNS = (
     *("environment", "task", "encoder", "weights_hash", "split_block"),
     *KEPT,
     *COSTS,
+    "interval",
     *("trained_by", "evaluated_by", "commit", "machine", "date"),
 )
 
@@ -81,6 +83,7 @@ def rows_of(run: Path) -> list[dict[str, str | int]]:
                 source = Path(summary["agents"][row["agent"]]["source"])
                 if source.name == run.name:  # trained and evaluated by one command
                     source = run
+                kept["interval"] = row.get("interval", _FIRST_INTERVALS)
                 rows.append({**common, **kept, "trained_by": training_command(source)})
     return rows
 

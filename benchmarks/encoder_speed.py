@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 
 from ave_env.scenes.synthetic.panoramas import SyntheticScenes
@@ -164,7 +165,7 @@ def recycling(device: str, rounds: int) -> None:
         step = encoder.flops(PER_GLIMPSE, cached, split_block=split, outputs=one.outputs)
         flops = np.sum(step.total)
         both = {name: seconds[name] for name in (f"K = {split}", "anew")}
-        text = f"x {ratio:.3f}, multiply-accumulates x {flops / everything:.3f}"
+        text = f"x {ratio:.3f}, FLOPs x {flops / everything:.3f}"
         report(f"{BASE}, 32 rows", both, text)
 
 
@@ -270,7 +271,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device, rounds = options.device, options.rounds
-    print(f"PyTorch {torch.__version__}, {device}, {options.threads} threads; {_processor(device)}")
+    print(f"PyTorch {torch.__version__}, timm {timm.__version__}, NumPy {np.__version__}, ", end="")
+    print(f"{device}, {options.threads} threads; {_processor(device)}")
     if "memory" in options.parts:  # first, while no freed memory can be used again
         memory(device)
     if "overhead" in options.parts:

@@ -158,13 +158,16 @@ def describe_windows(sensor: FiniteSensor, centers: np.ndarray) -> tuple[np.ndar
 
 def area_under_roc(scores: np.ndarray, positive: np.ndarray, useful: np.ndarray) -> np.ndarray:
     """Per scene: how often a positive window scores above a negative one; NaN without either."""
+    import torch
+    from torchmetrics.functional.classification import binary_auroc
+
     areas = np.full(len(scores), np.nan)
-    for row in range(len(scores)):
-        first = scores[row, positive[row] & useful[row]]
-        second = scores[row, ~positive[row] & useful[row]]
-        if first.size and second.size:
-            difference = first[:, None] - second
-            areas[row] = (difference > 0).mean() + (difference == 0).mean() / 2
+    for row, kept in enumerate(useful):
+        labels = positive[row, kept]
+        if labels.any() and not labels.all():
+            # torchmetrics takes numbers outside [0, 1] for logits, and squeezes them.
+            ranks = np.unique(scores[row, kept], return_inverse=True)[1] / kept.sum()
+            areas[row] = binary_auroc(torch.from_numpy(ranks), torch.from_numpy(labels).long())
     return areas
 
 

@@ -2,7 +2,7 @@
 """Shows that looking well matters in the synthetic panoramas: the figures of docs/synthetic.md.
 
 Prints accuracy of an encoder on full views, after random glimpses and along the greedy oracle's
-path, each with a 95 % bootstrap interval over scenes, and draws the contact sheet.
+path, each with a 95 % Wilson interval over scenes, and draws the contact sheet.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ def full_view_hits(
 
 
 def percent(correct: np.ndarray) -> str:
-    """Mean and bootstrap interval of hits, in percent."""
-    from agents.evaluation.statistics import bootstrap_interval
+    """Mean and Wilson's interval of hits, in percent."""
+    from agents.evaluation.statistics import wilson_interval
 
-    interval = bootstrap_interval(correct[:, None].astype(float))
+    interval = wilson_interval(correct[:, None])
     mean, low, high = (100 * float(x[0]) for x in (interval.mean, interval.low, interval.high))
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 

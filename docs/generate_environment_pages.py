@@ -43,6 +43,8 @@ def where_scenes_come_from(source: str) -> str:
     """Says what an id needs on the machine."""
     if source == "synthetic":
         return "drawn procedurally; no files needed"
+    if source == "panoramas":
+        return "JPEG files in the package; `ave_env/scenes/panoramas/SOURCES.md` says where from"
     variable = f"AVE_{source.upper()}_ROOT"
     text = (
         f"`data_root` or the environment variable `{variable}`: a folder `{LAYOUTS[source]}`, or "
@@ -63,9 +65,9 @@ def page(env_id: str) -> str:
     text = re.sub(r" \(ImageNet: `[^`]*`\)", "", text).replace(
         'AVE-Synthetic-v0", ', f'{env_id}", '
     )
-    for name in ("scenes", "image_size", "num_glimpses"):
+    for name in ("scenes", "image_size", "num_glimpses", "task", "observe"):
         value = getattr(settings, name)
-        shown = f'"{value}"' if isinstance(value, str) else value
+        shown = f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
         text, count = re.subn(rf"(\| `{name}` \| )[^|]*\|", rf"\g<1>`{shown}` |", text)
         if count != 1:
             raise SystemExit(f"the docstring of ActiveExplorationEnv names {name} {count} times")

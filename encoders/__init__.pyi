@@ -10,6 +10,11 @@ from .families.tore.model import GlimpseEncoder as GlimpseEncoder
 from .families.tore.state import ToreState as ToreState
 from .flops.count import Cost as Cost
 from .flops.count import FlopCount as FlopCount
+from .parts import EncoderPart as EncoderPart
+from .parts import changed_parts as changed_parts
+from .parts import encoder_parts as encoder_parts
+from .parts import part_hashes as part_hashes
+from .parts import parts_read as parts_read
 from .protocol import DECODER_OUTPUTS as DECODER_OUTPUTS
 from .protocol import OUTPUTS as OUTPUTS
 from .protocol import Belief as Belief

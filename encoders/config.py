@@ -49,6 +49,10 @@ class EncoderConfig:
             spread (MAE's `norm_pix_loss`), so that its pixels are not colours.
         weights: Where the weights come from: "random", "pretrained" or "trained".
         norm_eps: Epsilon of all layer norms; None = the architecture's own.
+        interpolation: How the images it was trained on were scaled, e.g. "bicubic", where that is
+            known; for people, scenes are scaled by those who open them.
+        assumed: Names of settings that nobody gave when weights of others were read, so that they
+            may be wrong.
     """
 
     name: str
@@ -65,6 +69,8 @@ class EncoderConfig:
     patch_normalised_pixels: bool = False
     weights: Literal["random", "pretrained", "trained"] = "random"
     norm_eps: float | None = None
+    interpolation: str | None = None
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         height, width = self.image_size
@@ -84,7 +90,11 @@ class EncoderConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain JSON types, with the format version."""
-        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        values = dataclasses.asdict(self)
+        for name in ("interpolation", "assumed"):  # what other people's weights alone have
+            if not values[name]:
+                del values[name]
+        return {"format_version": FORMAT_VERSION, **values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EncoderConfig:
@@ -105,7 +115,7 @@ class EncoderConfig:
             raise ValueError(f"unknown keys in the encoder configuration: {unknown}")
         if fields.get("decoder") is not None:
             fields["decoder"] = DecoderConfig(**fields["decoder"])
-        for key in ("image_size", "class_names", "mean", "std"):
+        for key in ("image_size", "class_names", "mean", "std", "assumed"):
             if fields.get(key) is not None:
                 fields[key] = tuple(fields[key])
         try:

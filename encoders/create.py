@@ -7,6 +7,7 @@ Vision Transformer of timm; anything else is the path of weights that
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from pathlib import Path
 
@@ -14,9 +15,15 @@ import timm
 import torch
 
 from encoders.checkpoints.importing import import_encoder
-from encoders.families.timm import TIMM_MODULES, from_timm
+from encoders.families.timm import from_timm
+from encoders.families.timm_models import TIMM_MODULES
 from encoders.families.tore.model import GlimpseEncoder
-from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name
+from encoders.hub import download_folder
+from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name, is_repository
+from encoders.storage import find_encoder_folder
+from encoders.support.devices import resolve_device
+
+_WEIGHTS, _OLD_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 
 
 def list_encoders(filter: str = "*") -> list[str]:
@@ -43,8 +50,9 @@ def create_encoder(
     """Creates an encoder in evaluation mode.
 
     Args:
-        name: A shipped encoder (`tore-nano`), `timm/<name>`, or the path of a folder or file of
-            weights; where a file leaves something open, convert it first
+        name: A shipped encoder (`tore-nano`), `timm/<name>`, the path of a folder or file of
+            weights, or a repository of the Hugging Face hub (`user/name`) where there is no such
+            path; where a file leaves something open, convert it first
             (`python -m encoders.checkpoints convert`).
         image_size: Height and width of the scenes; position tables are resampled. None keeps the
             encoder's own.
@@ -53,18 +61,20 @@ def create_encoder(
         pretrained: For `timm/` names: True insists on published weights, False starts from random
             ones, None takes published weights when they can be reached and warns otherwise.
         seed: Of random initial weights.
-        device: "auto" takes a GPU when there is one.
+        device: auto (a GPU where there is one, else the CPU), cpu, cuda, cuda:N or mps.
 
     Raises:
-        ValueError: An unknown name, with the nearest known ones.
-        CheckpointError: A path whose weights do not make up an encoder.
-        RuntimeError: `pretrained=True` and the weights cannot be had.
+        ValueError: An unknown name, with the nearest known ones; a device that does not exist.
+        CheckpointError: A path or repository whose weights do not make up an encoder.
+        RuntimeError: `pretrained=True` and the weights are not available.
     """
-    name = str(name)
+    name, place = str(name), resolve_device(device)
     if name.startswith(TIMM_PREFIX):
         encoder = from_timm(name, image_size, pretrained, seed)
     elif name not in ENCODERS and Path(name).exists():
         encoder = import_encoder(name, image_size=image_size)
+    elif is_repository(name):
+        encoder = _from_hub(name, image_size)
     else:
         check_encoder_name(name)
         encoder = ENCODERS.resolve(name)()
@@ -72,11 +82,20 @@ def create_encoder(
         encoder = encoder.resized(image_size)
     if class_names is not None and tuple(class_names) != encoder.config.class_names:
         encoder = encoder.with_head(tuple(class_names), seed)
-    return encoder.to(resolve_device(device))
+    return encoder.to(place)
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turns "auto" into a GPU when there is one and the CPU otherwise."""
-    if str(device) != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _from_hub(repository: str, image_size: tuple[int, int] | None) -> GlimpseEncoder:
+    """Opens what a repository holds: an encoder of this package, or weights of others.
+
+    Raises:
+        ValueError: There is no such repository, or it is out of reach.
+    """
+    # The older format only where there is no other, for it would be the same weights again.
+    folder = download_folder(repository, ["*config.json", _WEIGHTS])
+    if not (folder / _WEIGHTS).is_file():
+        folder = download_folder(repository, ["*config.json", _OLD_WEIGHTS])
+    encoder = import_encoder(folder, image_size=image_size)
+    if not find_encoder_folder(folder):  # whose files have no name of their own
+        encoder.config = dataclasses.replace(encoder.config, name=repository)
+    return encoder

@@ -22,7 +22,7 @@ DECODER_OUTPUTS = ("attention", "entropy", "normalised_entropy", "cells", "pixel
 OUTPUTS = ("latent", "tokens", "logits", *DECODER_OUTPUTS)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Belief:
     """What an encoder makes of the glimpses so far; None where it was not asked.
 
@@ -47,6 +47,16 @@ class Belief:
     cells: Tensor | None = None
     pixels: Tensor | None = None
     heads: Mapping[str, Tensor] | None = None
+
+    def __repr__(self) -> str:
+        """The parts that were computed, with shape and dtype: their numbers are too many."""
+        parts = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        parts |= self.heads or {}
+        shown = (
+            f"{name}: {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+            for name, value in parts.items()
+        )
+        return f"Belief({', '.join(shown)})"
 
     def __getitem__(self, output: str) -> Tensor:
         """One part by its name, also that of a further head.

@@ -7,6 +7,7 @@ entry is a function that builds one with random weights from the configuration i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from encoders.support.registry import Registry
 from encoders.support.validation import did_you_mean
 
 TIMM_PREFIX = "timm/"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 EncoderEntry = Callable[[], Any]
 FamilyEntry = Callable[[Mapping[str, Any]], Any]
@@ -30,15 +32,25 @@ register_encoder = ENCODERS.register
 register_family = FAMILIES.register
 
 
+def is_repository(name: str) -> bool:
+    """Whether a name may be that of a repository on the Hugging Face hub: `user/name`.
+
+    What is known here by that name, or is a path that exists, is not looked for on the hub.
+    """
+    known = name.startswith(TIMM_PREFIX) or ENCODERS.knows(name) or Path(name).exists()
+    return not known and _REPOSITORY.fullmatch(name) is not None
+
+
 def check_encoder_name(name: str) -> None:
     """Refuses a name of which `encoders.create_encoder` can make nothing; imports no encoder.
 
     Raises:
         ValueError: An unknown name, with those that are known.
     """
-    if not (name.startswith(TIMM_PREFIX) or ENCODERS.knows(name) or Path(name).exists()):
+    known = name.startswith(TIMM_PREFIX) or ENCODERS.knows(name) or Path(name).exists()
+    if not (known or is_repository(name)):
         raise ValueError(
             f"no encoder {name!r}{did_you_mean(name, ENCODERS.names())}; expected one of "
-            f"{', '.join(ENCODERS.names())}, {TIMM_PREFIX}NAME, an existing path, or "
-            "package.module:name"
+            f"{', '.join(ENCODERS.names())}, {TIMM_PREFIX}NAME, an existing path, "
+            "USER/NAME on the Hugging Face hub, or package.module:name"
         )

@@ -41,9 +41,10 @@ def save_encoder(encoder: Any, folder: str | os.PathLike[str]) -> Path:
     target = Path(folder)
     tensors = {name: tensor.contiguous().cpu() for name, tensor in encoder.state_dict().items()}
     config = {"family": encoder.family, **encoder.config.to_dict()}
-    with replacing(target / WEIGHTS_FILE) as weights, replacing(target / CONFIG_FILE) as text:
+    with replacing(target / WEIGHTS_FILE) as weights:
         save_file(tensors, weights)
-        text.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        with replacing(target / CONFIG_FILE) as text:
+            text.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return target
 
 
@@ -85,8 +86,13 @@ def find_encoder_folder(path: str | os.PathLike[str]) -> Path | None:
 
 def weights_hash(encoder: Any) -> str:
     """SHA-256 over names, shapes and values of all weights: what makes two encoders the same."""
+    return hash_tensors(encoder.state_dict())
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, dtypes and values of tensors."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
 from encoders.registry import ENCODERS, TIMM_PREFIX
 from encoders.support.choices import Precision
+from encoders.support.devices import check_device_name
 from encoders.support.registry import Registry
 from encoders.support.validation import NotNegative, Positive, check_fields, did_you_mean
 
@@ -84,7 +85,11 @@ THREADS = tyro.conf.arg(
     help="Threads to compute with on the CPU; None = all, but one for steps of the environment "
     "that are too small to share. Results differ with their number by rounding."
 )
-ENCODER = named("The encoder", ENCODERS, more=f"{TIMM_PREFIX}NAME, a folder or file of weights, ")
+ENCODER = named(
+    "The encoder",
+    ENCODERS,
+    more=f"{TIMM_PREFIX}NAME, a folder or file of weights, USER/NAME on the Hugging Face hub, ",
+)
 
 
 def check_name(option: str, name: str, *tables: Registry[Any]) -> None:
@@ -99,6 +104,25 @@ def check_name(option: str, name: str, *tables: Registry[Any]) -> None:
             f"{option}={name!r}{did_you_mean(name, known)}; "
             f"expected one of {', '.join(known)}, or package.module:name"
         )
+
+
+def options_given(arguments: Iterable[str], **aliases: str) -> dict[str, str]:
+    """The options that a command line names, whatever their values.
+
+    Args:
+        arguments: The command line without the program.
+        **aliases: Fields by short options without dashes, e.g. `n="total_timesteps"`.
+
+    Returns:
+        As they were typed, by field; of a part as `part.field`.
+    """
+    given = {}
+    for word in arguments:
+        if word.startswith("-") and len(word) > 1:
+            typed = word.partition("=")[0]
+            name = typed.lstrip("-").replace("-", "_")
+            given[aliases.get(name, name.removeprefix("no_"))] = typed
+    return given
 
 
 def import_from_current_folder() -> None:
@@ -121,6 +145,8 @@ class EnvironmentOptions:
         env: Environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         list_file: List of image paths that decides the splits of SUN360.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = those of SUN360 do.
         task: What is asked of the belief.
         sensor: What a glimpse is.
         sensor_options: Options of the sensor, e.g. `scale=2`; values are YAML.
@@ -134,7 +160,7 @@ class EnvironmentOptions:
         stop_when_all_seen: Whether an episode ends once there is nothing new to see.
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
-        device: Of the encoder: "auto", "cpu" or "cuda".
+        device: Of the encoder: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
         precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
         threads: Threads to compute with on the CPU.
 
@@ -146,6 +172,7 @@ class EnvironmentOptions:
     env: str | None = None
     data_root: Path | None = None
     list_file: Path | None = None
+    seamless: bool | None = None
     task: Annotated[str | None, TASK] = None
     sensor: Annotated[str | None, SENSOR] = None
     sensor_options: Pairs = dataclasses.field(default_factory=dict)
@@ -165,6 +192,7 @@ class EnvironmentOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_device_name(self.device)
         for option, table in (("task", TASKS), ("sensor", SENSORS)):
             if (name := getattr(self, option)) is not None:
                 check_name(option, name, table)

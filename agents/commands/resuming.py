@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,20 +22,25 @@ _CONSOLE_SCRIPTS = {
 }
 
 
-def given_options(arguments: list[str], *names: str) -> argparse.Namespace | None:
+def given_options(
+    arguments: list[str], *names: str, flags: Collection[str] = ()
+) -> argparse.Namespace | None:
     """What a command line says about some options on which the defaults of the others depend.
 
     Args:
         arguments: The command line without the program.
         *names: Options with one value, without dashes before them.
+        flags: Options without a value, such as `--smoke` and `--no-smoke`.
 
     Returns:
-        Each as text, None where it is not given; None instead where one has no value, of which the
-        real parser says what is wrong.
+        Each as text (a flag as a bool), None where it is not given; None instead where one has no
+        value, of which the real parser says what is wrong.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in names:
         parser.add_argument(*{f"--{name}", f"--{name.replace('-', '_')}"})
+    for name in flags:
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
     try:
         return parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError:
@@ -51,21 +56,39 @@ def saved_options(folder: Path, defaults: Options, command: str) -> Options:
         command: Name of the command's module.
 
     Raises:
-        ValueError: Not a run folder, or one that another command made.
+        ValueError: Not a run folder, or one that another command made: what it is, and what can be
+            done with it.
+    """
+    maker, saved = read_record(folder)
+    if maker != command:
+        raise ValueError(
+            f"{folder}: made by {_script(maker)}, and {_script(command)} cannot continue it; "
+            f"{_advice(maker, folder)}"
+        )
+    try:
+        return with_values(defaults, saved | {"resume": folder}, str(folder / RUN_FILE))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; a run is resumed by the release that began it, and this one has other "
+            "options: start a new run"
+        ) from error
+
+
+def read_record(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The command that made a run folder, and the options it had.
+
+    Raises:
+        ValueError: Not a run folder: what it is.
     """
     path = folder / RUN_FILE
     if not path.is_file():
-        raise ValueError(f"{folder}: no {RUN_FILE}, not a run folder")
+        raise ValueError(f"{folder}: no {RUN_FILE}, not a run folder{_what_else(folder)}")
     try:
         record = json.loads(path.read_text("utf-8"))
-        maker, saved = record.get("made_by", command), dict(record["configuration"])
+        saved = dict(record["configuration"])
+        return record.get("made_by") or _maker_by(saved), saved
     except (ValueError, LookupError, AttributeError, TypeError) as error:
         raise ValueError(f"{path}: not the record of a run: {error!r}") from error
-    if maker != command:
-        raise ValueError(
-            f"{folder}: made by {_script(maker)}, and {_script(command)} cannot continue it"
-        )
-    return with_values(defaults, saved | {"resume": folder}, str(path))
 
 
 def refuse_changes(options: Any, saved: Any, may_change: Collection[str]) -> None:
@@ -99,6 +122,51 @@ def _differences(before: Any, now: Any, prefix: str = "") -> Iterator[tuple[str,
             yield from _differences(old, new, f"{name}.")
         elif old != new:
             yield name, old, new
+
+
+def _maker_by(configuration: Mapping[str, Any]) -> str:
+    """The command whose options these are, of records that do not name it."""
+    marks = {
+        "train_encoder": {"shape", "training"},
+        "train_agent": {"policy", "ppo"},
+        "eval_agent": {"split", "scenes"},
+    }
+    for command, options in marks.items():
+        if options <= configuration.keys():
+            return command
+    return "evaluate_agents" if "resamples" in configuration else "an unknown command"
+
+
+def _advice(maker: str, folder: Path) -> str:
+    """What can be done with a run that this command did not begin."""
+    is_sweep = any((inner / RUN_FILE).is_file() for inner in folder.iterdir())
+    if maker in ("train_agent", "train_encoder") or (maker == "eval_agent" and is_sweep):
+        return f"continue it with: python {maker}.py --resume {folder}"
+    if maker in ("eval_agent", "evaluate_agents"):
+        return "it is a comparison of agents, which has nothing to continue: run eval_agent.py anew"
+    return "it can be resumed by that command alone"
+
+
+def _what_else(folder: Path) -> str:
+    """What a path is that is no run folder, and what can be done with it."""
+    if not folder.exists():
+        return ": there is no such folder"
+    if not folder.is_dir():
+        return ": it is a file"
+    names = {entry.name for entry in folder.iterdir()}
+    inside = folder.absolute().parent
+    if "agent.json" in names:
+        found = f": it holds a trained agent; begin a new run with --init-from {folder}"
+    elif {"config.json", "model.safetensors"} <= names:
+        found = f": it holds an encoder; begin a new run with --encoder {folder}"
+    elif runs := sorted(name for name in names if (folder / name / RUN_FILE).is_file()):
+        newest = max(runs, key=lambda name: (folder / name / RUN_FILE).stat().st_mtime)
+        return f": it holds {len(runs)} of them; name one, e.g. {folder / newest}"
+    else:
+        return "; expected a folder that train_agent.py or train_encoder.py made"
+    if (inside / RUN_FILE).is_file():
+        found += f", or resume the run it is part of: {inside}"
+    return found
 
 
 def _script(command: str) -> str:

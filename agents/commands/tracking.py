@@ -24,7 +24,12 @@ def require_tracking() -> None:
 
 @contextlib.contextmanager
 def tracked(
-    folder: Path, record: Mapping[str, Any], *, project: str, entity: str | None = None
+    folder: Path,
+    record: Mapping[str, Any],
+    *,
+    project: str,
+    entity: str | None = None,
+    name: str | None = None,
 ) -> Iterator[None]:
     """Sends what goes to TensorBoard inside the block to Weights & Biases as well.
 
@@ -32,10 +37,12 @@ def tracked(
     WANDB_MODE ("online" or "offline").
 
     Args:
-        folder: Run folder; its name becomes the run's, its parts before and after a resume a group.
+        folder: Run folder.
         record: The run's record, shown as its configuration.
         project: Name of the project.
         entity: User or team; None = the account's own.
+        name: What the run is called, and the group of its parts before and after a resume; None =
+            as the folder.
 
     Raises:
         ModuleNotFoundError: Weights & Biases is not installed.
@@ -46,8 +53,8 @@ def tracked(
     run = wandb.init(
         project=project,
         entity=entity,
-        name=folder.name,
-        group=folder.name,
+        name=name or folder.name,
+        group=name or folder.name,
         dir=str(folder),
         config=dict(record),
         sync_tensorboard=True,

@@ -9,121 +9,40 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from agents.commands import run_folder
+from agents.commands import run_folder, sweep
+from agents.commands.encoder_sizes import with_encoder_sizes
 from agents.commands.errors import (
     called_as,
     interrupt_when_terminated,
     one_line_errors,
     program_name,
 )
-from agents.commands.options import (
-    AGENT_LIST,
-    DEFAULT_ENV,
-    ENCODER,
-    POLICY,
-    TASK,
-    EnvironmentOptions,
-    Pairs,
-    check_name,
-    import_from_current_folder,
+from agents.commands.options import import_from_current_folder, options_given
+from agents.commands.resuming import refuse_changes
+from agents.commands.train_options import (
+    COMMAND,
+    Options,
+    defaults_of,
+    learner_named,
+    refuse_idle,
 )
-from agents.commands.resuming import given_options, refuse_changes, saved_options
-from agents.commands.yaml_options import environment_defaults, read_yaml, with_values
+from agents.commands.yaml_options import with_values
 from agents.evaluation.config import EvaluationConfig
 from agents.learning.ppo.config import PpoConfig
-from agents.registry import AGENTS, LEARNERS
+from agents.learning.record import AGENT_FILE, read_agent
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
-from encoders.support.validation import NotNegative, Positive
-from encoders.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from agents.evaluation.comparison import Comparison
     from agents.learning.learner import Learner
 
-COMMAND = "train_agent"
-
-
-@dataclasses.dataclass(frozen=True)
-class Options(EnvironmentOptions):
-    """Trains a glimpse policy and compares it with others on the test split.
-
-    `--policy ppo`, or another learner, learns where to look and leaves the encoder as it is. The
-    other policies have nothing to learn: the encoder is fine-tuned on the glimpses they take. The
-    run folder receives the agent or the encoder, TensorBoard events, run.json and the comparison:
-    report.html, tables, curves, animations. Ctrl-C saves; `--resume RUN` continues. The defaults
-    shown are those of the environment named with `--env`; None leaves an option of the environment
-    as the id has it. What is named as package.module:name is looked for in the current folder too.
-
-    Attributes:
-        policy: Who chooses the glimpses.
-        conf_file: YAML file of options; None = the one that the package has for the environment.
-            The command line wins.
-        seed: Of everything random.
-        total_timesteps: Environment steps to learn from (learners).
-        n_envs: Rows of the vector environment (learners).
-        eval_freq: Environment steps between two scores on validation scenes (learners).
-        agents: Agents to compare with at the end.
-        eval_scenes: Most scenes of that comparison; None = the whole test split.
-        episodes: Episodes to draw per agent.
-        output: Folder of run folders.
-        resume: Continue this run folder with its own options, or up to more --total-timesteps.
-        smoke: A very short run, to see that everything works.
-        progress: Show progress bars.
-        tensorboard_log: Folder of TensorBoard events; None = the run folder.
-        track: Send what TensorBoard shows to Weights & Biases as well.
-        wandb_project_name: Its project.
-        wandb_entity: Its user or team; None = the account's own.
-        ppo: Hyper-parameters of PPO.
-        learner_options: Hyper-parameters of another learner, e.g. `learning_rate=1e-3`.
-        finetuning: Hyper-parameters of fine-tuning the encoder.
-    """
-
-    env: str = DEFAULT_ENV
-    task: Annotated[str, TASK] = "classification"
-    encoder: Annotated[str, ENCODER] = "tore-nano"
-    policy: Annotated[str, POLICY] = "ppo"
-    conf_file: Path | None = None
-    seed: NotNegative = 0
-    total_timesteps: Annotated[Positive, tyro.conf.arg(aliases=["-n"])] = 200_000
-    n_envs: Positive = 256
-    eval_freq: Positive = 50_000
-    agents: Annotated[tuple[str, ...], AGENT_LIST] = ("random", "checkerboard", "ame")
-    eval_scenes: Positive | None = None
-    episodes: NotNegative = 2
-    output: Path = Path("runs")
-    resume: Path | None = None
-    smoke: bool = False
-    progress: bool = True
-    tensorboard_log: Path | None = None
-    track: bool = False
-    wandb_project_name: str = "active-visual-exploration"
-    wandb_entity: str | None = None
-    ppo: PpoConfig = PpoConfig()
-    learner_options: Pairs = dataclasses.field(default_factory=dict)
-    finetuning: TrainingConfig = TrainingConfig(
-        epochs=2, learning_rate=2e-4, curriculum=0.0, num_workers=0
-    )
-
-
-_SMOKE: dict[str, Any] = {
-    "total_timesteps": 512,
-    "n_envs": 32,
-    "eval_freq": 256,
-    "eval_scenes": 32,
-    "episodes": 1,
-}
-_SMOKE_FINETUNING: dict[str, Any] = {
-    "epochs": 1,
-    "epoch_size": 64,
-    "batch_size": 32,
-    "validation_size": 32,
-}
 _MAY_CHANGE_WHEN_RESUMED = {
     "total_timesteps",
     "device",
@@ -135,27 +54,29 @@ _MAY_CHANGE_WHEN_RESUMED = {
     "wandb_project_name",
     "wandb_entity",
 }
+# What parts of the program call otherwise than the options they come from.
+_AS_TYPED = {"num_scenes": "--eval-scenes", "num_envs": "--n-envs", "seeds": "--seed"}
 
 
 def main() -> None:
     """Parses the command line, trains and compares."""
     import_from_current_folder()
     with one_line_errors():
-        defaults = _defaults(sys.argv[1:])
+        defaults = defaults_of(sys.argv[1:])
     options = tyro.cli(Options, default=defaults, prog=program_name())
-    if options.smoke and options.resume is None:
-        tiny = dataclasses.replace(options.finetuning, **_SMOKE_FINETUNING)
-        options = dataclasses.replace(options, **_SMOKE, finetuning=tiny)
     interrupt_when_terminated()
-    with one_line_errors():
+    with one_line_errors(_AS_TYPED):
         if options.resume is not None:
             refuse_changes(options, defaults, _MAY_CHANGE_WHEN_RESUMED)
+        refuse_idle(options, options_given(sys.argv[1:], n="total_timesteps"))
         check_encoder_name(options.encoder)
+        if options.resume is None:
+            options = with_encoder_sizes(options)
         train(options)
 
 
 def train(options: Options) -> None:
-    """Trains in a run folder, and compares when nobody interrupted.
+    """Trains in a run folder, and compares when nobody interrupted; for several seeds in several.
 
     Raises:
         ValueError: Options that nothing is known by, or that do not fit each other.
@@ -165,26 +86,147 @@ def train(options: Options) -> None:
         from agents.commands.tracking import require_tracking
 
         require_tracking()
-    work = _work(options)
-    resume = options.resume is not None
-    folder = options.resume or run_folder.create_run_folder(
-        options.output, f"{options.policy.rpartition(':')[2]}-{options.env}"
-    )
-    if not resume:
+    if options.resume is not None:
+        _refuse_finished(options.resume, options)
+    if isinstance(options.seed, int):
+        work = _work(options)
+        folder = options.resume or run_folder.create_run_folder(options.output, _stem(options))
+        if (comparison := _train_in(folder, options, work)) is not None:
+            from agents.reports.tables import print_comparison
+
+            print_comparison(comparison)
+            print(f"run folder: {folder}")
+        return
+    _work(dataclasses.replace(options, seed=options.seed[0]))  # every mistake shows at once
+    name = f"{_stem(options)}-sweep"
+    folder = options.resume or run_folder.create_run_folder(options.output, name)
+    try:
+        _train_sweep(folder, options)
+    except BaseException:
+        if options.resume is None:
+            run_folder.discard_unused(folder)
+        raise
+
+
+def _train_sweep(folder: Path, options: Options) -> None:
+    """Trains with one seed after the other, and shows what came out of all of them.
+
+    What was finished before is left as it is.
+    """
+    assert isinstance(options.seed, tuple)
+    if options.resume is None:
         write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND))
+    print(f"sweep folder: {folder}", flush=True)
+    runs = sweep.folders(folder, options.seed)
+    sweep.discard_gathered(folder)
+    for seed, run in zip(options.seed, runs, strict=True):
+        if is_finished(run, options):
+            continue
+        begun = (run / RUN_FILE).is_file()
+        log = options.tensorboard_log
+        one = dataclasses.replace(
+            options,
+            seed=seed,
+            resume=run if begun else None,
+            tensorboard_log=None if log is None else log / run.name,
+        )
+        run.mkdir(exist_ok=True)
+        if _train_in(run, one, _work(one), part_of=folder) is None:
+            return
+    sweep.gather(folder, runs)
+    print(f"sweep folder: {folder}")
+
+
+def _train_in(
+    folder: Path, options: Options, work: Callable[[Path], bool], part_of: Path | None = None
+) -> Comparison | None:
+    """One run: trains in its folder, and compares.
+
+    Args:
+        folder: The run folder.
+        options: Of the run, with one seed.
+        work: What trains.
+        part_of: The sweep that the run belongs to.
+
+    Returns:
+        None when somebody interrupted.
+    """
+    resume = options.resume is not None
     print(f"run folder: {folder}", flush=True)
     try:
-        with run_folder.noting_times(folder):
-            with _tracking(options, folder):
+        if not resume:
+            write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND))
+        with run_folder.noting_times(folder) as noted:
+            noted["complete"] = False
+            with _tracking(options, folder, part_of):
                 finished = work(folder)
-            if finished:
-                compare(options, folder)
-            else:
-                print(f"interrupted and saved; continue with: {called_as()} --resume {folder}")
+            if not finished:
+                continued = f"{called_as()} --resume {part_of or folder}"
+                print(f"interrupted and saved; continue with: {continued}")
+                return None
+            comparison = compare(options, folder)
+            noted["complete"] = True
     except BaseException:
         if not resume:
             run_folder.discard_unused(folder)
         raise
+    return comparison
+
+
+def is_finished(folder: Path, options: Options) -> bool:
+    """Whether a run has done all that is asked of it."""
+    if not run_folder.is_complete(folder):
+        return False
+    return not (folder / AGENT_FILE).is_file() or _reached(folder) >= options.total_timesteps
+
+
+def _refuse_finished(folder: Path, options: Options) -> None:
+    """Refuses to resume a run (or all runs of a sweep) of which no more is asked than it has done.
+
+    Raises:
+        ValueError: What it has done, and what can be done with it.
+    """
+    runs = sweep.folders(folder, options.seed)
+    if not all(is_finished(run, options) or _is_asked_for_less(run, options) for run in runs):
+        return
+    if isinstance(options.seed, tuple) and not sweep.is_gathered(folder):
+        return
+    if learner_named(options.policy) is None:
+        raise ValueError(
+            f"{folder}: finished, and there is nothing to resume; use it with --encoder {runs[0]}"
+        )
+    agents = " ".join(map(str, runs))
+    raise ValueError(
+        f"{folder}: has learnt from {min(map(_reached, runs))} environment steps already, and "
+        f"--total-timesteps {options.total_timesteps} asks for no more; pass a larger number, or "
+        f"compare it with other agents: eval_agent.py --agents {agents}"
+    )
+
+
+def _is_asked_for_less(folder: Path, options: Options) -> bool:
+    """Whether an interrupted run shall end where it has been already, before what it was begun for.
+
+    One that was interrupted after its last step is asked for as much as before: the comparison.
+    """
+    if not (folder / AGENT_FILE).is_file():
+        return False
+    reached = _reached(folder)
+    return reached > options.total_timesteps and reached < _begun_for(folder)
+
+
+def _reached(folder: Path) -> int:
+    """Environment steps that a run has learnt from; as many as it was begun for where not noted."""
+    return int(read_agent(folder).get("timesteps", _begun_for(folder)))
+
+
+def _begun_for(folder: Path) -> int:
+    record = json.loads((folder / RUN_FILE).read_text("utf-8"))
+    return int(record["configuration"]["total_timesteps"])
+
+
+def _stem(options: Options) -> str:
+    label = run_folder.label_of(options.env, options.data_root)
+    return f"{options.policy.rpartition(':')[2]}-{label}"
 
 
 def _work(options: Options) -> Callable[[Path], bool]:
@@ -192,13 +234,15 @@ def _work(options: Options) -> Callable[[Path], bool]:
 
     Every name is looked up here, so that none is found wrong after hours of training.
     """
+    from agents.hub import fetch_agent
     from agents.learning.run import finetune_encoder, learn_policy
     from agents.registry import agent_class
 
     for name in options.agents:
         agent_class(name)
+    assert isinstance(options.seed, int)  # a sweep asks for one run at a time
     resume = options.resume is not None
-    if (learner := _learner(options.policy)) is not None:
+    if (learner := learner_named(options.policy)) is not None:
         return functools.partial(
             learn_policy,
             env_id=options.env,
@@ -210,6 +254,7 @@ def _work(options: Options) -> Callable[[Path], bool]:
             num_envs=options.n_envs,
             eval_freq=options.eval_freq,
             eval_scenes=options.eval_scenes or 512,
+            init_from=None if options.init_from is None else fetch_agent(options.init_from),
             resume=resume,
             progress=options.progress,
             tensorboard_log=options.tensorboard_log,
@@ -224,44 +269,37 @@ def _work(options: Options) -> Callable[[Path], bool]:
         policy=options.policy,
         env_id=options.env,
         settings=options.settings(),
-        config=dataclasses.replace(
-            options.finetuning, seed=options.seed, progress=options.progress
+        config=options.finetuning.training(
+            seed=options.seed, precision=options.precision, progress=options.progress
         ),
         resume=resume,
         tensorboard_log=options.tensorboard_log,
     )
 
 
-def _learner(policy: str) -> type[Learner] | None:
-    """The learner that a name stands for; None for an agent that has nothing to learn."""
-    from agents.learning.learner import Learner
-
-    check_name("policy", policy, LEARNERS, AGENTS)
-    if policy in AGENTS:
-        return None
-    part: Any = LEARNERS.resolve(policy)
-    return part if isinstance(part, type) and issubclass(part, Learner) else None
-
-
 def _hyper_parameters(learner: type[Learner], options: Options) -> Any:
     """The learner's own hyper-parameters, a `config_class`."""
-    if learner.config_class is PpoConfig and not options.learner_options:
-        return options.ppo
-    return with_values(learner.config_class(), options.learner_options, "--learner-options")
+    own = options.ppo if learner.config_class is PpoConfig else learner.config_class()
+    return with_values(own, options.learner_options, "--learner-options")
 
 
-def _tracking(options: Options, folder: Path) -> contextlib.AbstractContextManager[None]:
+def _tracking(
+    options: Options, folder: Path, part_of: Path | None
+) -> contextlib.AbstractContextManager[None]:
     """Weights & Biases where it was asked for."""
     if not options.track:
         return contextlib.nullcontext()
     from agents.commands.tracking import tracked
 
     record = json.loads((folder / RUN_FILE).read_text("utf-8"))
-    return tracked(folder, record, project=options.wandb_project_name, entity=options.wandb_entity)
+    name = folder.name if part_of is None else f"{part_of.name}-{folder.name}"
+    return tracked(
+        folder, record, name=name, project=options.wandb_project_name, entity=options.wandb_entity
+    )
 
 
-def compare(options: Options, folder: Path) -> None:
-    """Lets all agents explore the test split, writes the results and prints the table.
+def compare(options: Options, folder: Path) -> Comparison:
+    """Lets all agents explore the test split, and writes the results.
 
     Args:
         options: Whose `agents` meet what was trained.
@@ -271,8 +309,8 @@ def compare(options: Options, folder: Path) -> None:
     from agents.evaluation.comparison import evaluate_agents
     from agents.registry import trained_folder
     from agents.reports.files import write_results
-    from agents.reports.tables import print_comparison
 
+    assert isinstance(options.seed, int)
     settings = options.settings()
     if trained_folder(folder) is not None:
         agents = [*options.agents, str(folder)]
@@ -287,24 +325,4 @@ def compare(options: Options, folder: Path) -> None:
     )
     comparison = evaluate_agents(agents, options.env, settings, config)
     write_results(comparison, folder)
-    print_comparison(comparison)
-    print(f"run folder: {folder}")
-
-
-def _defaults(arguments: list[str]) -> Options:
-    """What the options are that the command line leaves out.
-
-    Those of the run to resume, or of a YAML file, which depends on the environment.
-
-    Raises:
-        ValueError: A file that cannot be used.
-    """
-    given = given_options(arguments, "env", "resume", "conf-file")
-    if given is None:
-        return Options()
-    if given.resume is not None:
-        return saved_options(Path(given.resume), Options(), COMMAND)
-    if given.conf_file is not None:
-        return with_values(Options(), read_yaml(Path(given.conf_file)), given.conf_file)
-    values, source = environment_defaults(given.env or Options.env)
-    return with_values(Options(), values, str(source))
+    return comparison

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -21,10 +21,15 @@ from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, import_from_c
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
+from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
 from encoders.support.validation import Positive, check_fields
 from encoders.training.config import EncoderShape, TrainingConfig
+
+if TYPE_CHECKING:
+    from encoders.config import EncoderConfig
+    from encoders.families.tore.model import GlimpseEncoder
 
 COMMAND = "train_encoder"
 
@@ -40,13 +45,18 @@ class Options:
     Attributes:
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
+        seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
+            None = those of SUN360 do.
         image_size: Height and width in pixels; None = the environment's own.
-        encoder: Start from this encoder instead of a new one.
-        name: What results call the encoder.
+        encoder: Start from this encoder instead of a new one; the same as `init-from`.
+        init_from: Start a new run from these weights, with its own seed and settings: a run folder,
+            a file of weights, or a name. A head for other classes is made anew.
+        name: What results call the encoder; None = the run folder's name.
         output: Folder of run folders.
         resume: Continue this run folder with its own options.
-        smoke: A few steps of a tiny encoder, to see that everything runs.
-        device: "auto", "cpu" or "cuda".
+        smoke: A few steps of a tiny encoder, to see that everything runs; what is given beside it
+            wins.
+        device: auto (a GPU where there is one), cpu or cuda.
         threads: Threads to compute with on the CPU.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
@@ -55,9 +65,11 @@ class Options:
 
     env: str = DEFAULT_ENV
     data_root: Path | None = None
+    seamless: bool | None = None
     image_size: tuple[Positive, Positive] | None = None
     encoder: Annotated[str | None, ENCODER] = None
-    name: str = "tore-nano"
+    init_from: str | None = None
+    name: str | None = None
     output: Path = Path("runs")
     resume: Path | None = None
     smoke: bool = False
@@ -69,8 +81,20 @@ class Options:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.device not in _DEVICES:
+            raise ValueError(f"device={self.device!r}; expected {', '.join(_DEVICES)}")
+        if self.name is not None and (not self.name or {"/", "\\"} & set(self.name)):
+            raise ValueError(f"name={self.name!r}; expected text without slashes: a folder's name")
+        if self.encoder is not None and self.init_from is not None:
+            raise ValueError("--encoder and --init-from mean the same; give one of them")
+
+    @property
+    def start(self) -> str | None:
+        """The encoder to start from; None for a new one."""
+        return self.init_from or self.encoder
 
 
+_DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is up to CUDA_VISIBLE_DEVICES
 _SMOKE_SHAPE = EncoderShape(width=32, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
 _SMOKE_TRAINING: dict[str, Any] = {
     "epochs": 2,
@@ -86,19 +110,14 @@ def main() -> None:
     import_from_current_folder()
     with one_line_errors():
         defaults = _defaults(sys.argv[1:])
-    options = tyro.cli(Options, default=defaults, prog=program_name())
-    if options.smoke and options.resume is None:
-        options = dataclasses.replace(
-            options,
-            shape=dataclasses.replace(_SMOKE_SHAPE, patch_size=options.shape.patch_size),
-            training=dataclasses.replace(options.training, **_SMOKE_TRAINING),
-        )
+        options = tyro.cli(Options, default=defaults, prog=program_name())
     interrupt_when_terminated()
     with one_line_errors():
         if options.resume is not None:
             refuse_changes(options, defaults, _MAY_CHANGE_WHEN_RESUMED)
-        elif options.encoder is not None:
-            check_encoder_name(options.encoder)
+        elif options.start is not None:
+            check_encoder_name(options.start)
+        resolve_device(options.device)
         train(options)
 
 
@@ -107,7 +126,8 @@ def train(options: Options) -> None:
     set_threads(options.threads)
     from encoders.training.processes import decide_once
 
-    name = f"encoder-{options.env}-{options.name}"
+    label = run_folder.label_of(options.env, options.data_root)
+    name = "-".join(filter(None, ("encoder", label, options.name)))
     folder = options.resume or decide_once(
         lambda: run_folder.create_run_folder(options.output, name), options.device
     )
@@ -122,32 +142,29 @@ def train(options: Options) -> None:
 def _train_in(folder: Path, options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
     from ave_env.registration import configure
-    from encoders import build_encoder, create_encoder
     from encoders.training.trainer import EncoderTrainer
-    from encoders.training.validation import describe
+    from encoders.training.validation import tabulate
 
     train_set, validation_set = (
         configure(
-            options.env, split=split, data_root=options.data_root, image_size=options.image_size
+            options.env,
+            split=split,
+            data_root=options.data_root,
+            seamless=options.seamless,
+            image_size=options.image_size,
         ).open_scenes()
         for split in ("train", "val")
     )
-    image_size, class_names = train_set.image_size, train_set.class_names
-    if options.encoder is None:
-        config = options.shape.config(options.name, image_size, class_names)
-        encoder = build_encoder(config, options.training.seed)
-    else:
-        encoder = create_encoder(
-            options.encoder, image_size=image_size, class_names=class_names, device=options.device
-        )
-        encoder.config = dataclasses.replace(encoder.config, name=options.name)
+    image_size = train_set.image_size
+    class_names = train_set.class_names if train_set.labelled else ()  # then without a class head
+    encoder, started_from = _encoder(folder, options, image_size, class_names)
     trainer = EncoderTrainer(
         encoder,
         train_set,
         validation_set,
         options.training,
         folder,
-        class_names=class_names,
+        class_names=class_names or None,
         device=options.device,
         tensorboard_folder=options.tensorboard_log,
     )
@@ -156,22 +173,124 @@ def _train_in(folder: Path, options: Options) -> None:
         trainer.resume()
     elif main_process:
         scenes = {"scenes": train_set.name, "num_scenes": len(train_set)}
-        write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND, **scenes))
+        record = describe_run(options, made_by=COMMAND, **scenes)
+        if started_from is not None:
+            record["started_from"] = started_from
+            start = f"starting from {started_from['encoder']} ({started_from['name']})"
+            print("\n  ".join([start, *started_from["changes"]]))
+        write_json(folder / RUN_FILE, record)
+    before = len(trainer.history)
     with run_folder.noting_times(folder) if main_process else contextlib.nullcontext():
         metrics = trainer.run()
     if main_process:
-        print(f"{folder}: step {trainer.step} of {trainer.total_steps}\n{describe(metrics)}")
+        if len(trainer.history) == before and metrics:  # nothing was left to train
+            print(tabulate([metrics]))
+        print(f"{folder}: step {trainer.step} of {trainer.total_steps}")
         if trainer.step < trainer.total_steps:
             print(f"interrupted and saved; continue with: {called_as()} --resume {folder}")
 
 
+def _encoder(
+    folder: Path, options: Options, image_size: tuple[int, int], class_names: tuple[str, ...]
+) -> tuple[GlimpseEncoder, dict[str, Any] | None]:
+    """The encoder to train: that of the run to resume, one to start from, or a new one.
+
+    Returns:
+        The encoder; and, of one to start from, where it comes from and what was changed in it.
+
+    Raises:
+        ValueError: Weights that cannot be trained here, or do not have the sizes asked for.
+    """
+    from encoders import GlimpseEncoder, build_encoder, create_encoder
+    from encoders.storage import load_encoder, weights_hash
+    from encoders.training.trainer import check_resumable
+
+    if options.resume is not None:
+        check_resumable(folder)
+        return load_encoder(folder), None
+    name = options.name or folder.name
+    if options.start is None:
+        config = options.shape.config(name, image_size, class_names)
+        return build_encoder(config, options.training.seed), None
+    source = create_encoder(options.start, device="cpu")
+    if not isinstance(source, GlimpseEncoder):
+        raise ValueError(
+            f"{options.start}: an encoder of the family {source.family!r}; this command trains "
+            "those of the family 'tore'"
+        )
+    _check_sizes(options, source)
+    found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
+    encoder = source.resized(image_size)
+    new_head = class_names != (encoder.config.class_names or ())
+    if new_head:
+        encoder = encoder.with_head(class_names, options.training.seed)
+    changes = _changes(source.config, encoder.config, new_head)
+    encoder.config = dataclasses.replace(encoder.config, name=name)
+    return encoder, {**found, "changes": changes}
+
+
+def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
+    """Refuses sizes on the command line that are not those of the weights to start from.
+
+    Raises:
+        ValueError: A size that differs from its default and from that of the weights.
+    """
+    attention: Any = source.backbone.blocks[0].attn
+    sizes = {
+        "patch_size": source.config.patch_size,
+        "width": source.width,
+        "depth": source.depth,
+        "num_heads": attention.num_heads,
+    }
+    if source.config.decoder is not None:
+        decoder = dataclasses.asdict(source.config.decoder)
+        sizes |= {f"decoder_{name}": value for name, value in decoder.items()}
+    usual = EncoderShape()
+    wrong = [
+        f"{name}={getattr(options.shape, name)}, the weights have {size}"
+        for name, size in sizes.items()
+        if getattr(options.shape, name) not in (getattr(usual, name), size)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{options.start}: {'; '.join(wrong)}; an encoder keeps the sizes of the weights it "
+            "starts from: leave these options out"
+        )
+
+
+def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str]:
+    """What is not as in the weights that a run starts from, in sentences."""
+    changes = []
+    if old.image_size != new.image_size:
+        sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
+        changes.append(f"position tables are fitted from {sizes[0]} to {sizes[1]} pixels")
+    if new_head and not new.num_classes:
+        changes.append("the class head is left out: the scenes have no classes")
+    elif new_head:
+        before = f"the one for {old.num_classes} classes is left out"
+        changes.append(
+            f"the class head for {new.num_classes} classes is new"
+            + (f"; {before}" if old.num_classes else "")
+        )
+    if old.decoder is None:
+        changes.append("there is no decoder: the class head alone is trained for")
+    return changes
+
+
 def _defaults(arguments: list[str]) -> Options:
-    """What the options are that the command line leaves out: those of the run to resume.
+    """What the options are that the command line leaves out: those of the run to resume, or tiny.
 
     Raises:
         ValueError: Not the folder of a run that can be resumed.
     """
-    given = given_options(arguments, "resume")
-    if given is None or given.resume is None:
+    given = given_options(arguments, "resume", "encoder", "init-from", flags=("smoke",))
+    if given is None:
         return Options()
-    return saved_options(Path(given.resume), Options(), COMMAND)
+    if given.resume is not None:
+        return saved_options(Path(given.resume), Options(), COMMAND)
+    if not given.smoke:
+        return Options()
+    new = given.encoder is None and given.init_from is None
+    return Options(
+        shape=_SMOKE_SHAPE if new else EncoderShape(), training=TrainingConfig(**_SMOKE_TRAINING)
+    )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from agents.commands.errors import explain
 from encoders.support.validation import did_you_mean
 
 Options = TypeVar("Options")
@@ -45,7 +46,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.load(path.read_text("utf-8"), YamlLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ValueError(explain(error)) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
     if values is None:
         return {}

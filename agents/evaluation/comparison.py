@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agents.base import Agent
 from agents.evaluation.config import EvaluationConfig
+from agents.evaluation.contestants import label_agents, place_of
 from agents.evaluation.curves import area_weights
-from agents.evaluation.statistics import Interval, bootstrap_intervals
+from agents.evaluation.record import describe_comparison, has_trained_head
+from agents.evaluation.statistics import (
+    Interval,
+    bootstrap_intervals,
+    mean_intervals,
+    newcombe_interval,
+)
 from agents.evaluation.stopping import Stopping, stop_at_confidence
 from agents.evaluation.walk import (
     EpisodeRecorder,
@@ -24,7 +28,7 @@ from agents.evaluation.walk import (
     balanced_rows,
     evaluate,
 )
-from agents.registry import agent_class, make_agent, required_observables
+from agents.registry import AgentSource, make_agent, required_observables
 from ave_env.configuration import Configuration
 from ave_env.parts import Parts
 from ave_env.registration import configure
@@ -32,9 +36,6 @@ from ave_env.rendering import Snapshot
 from ave_env.scenes.cache import CachedScenes
 from ave_env.tasks.metrics import Metric
 from ave_env.vector import ActiveExplorationVectorEnv
-from encoders.protocol import Encoder
-from encoders.storage import weights_hash
-from encoders.support.precision import resolve_precision
 from encoders.support.subsets import spread_evenly
 
 _CACHE_BYTES = 1 << 30
@@ -46,9 +47,10 @@ class AgentResult:
 
     Attributes:
         label: What tables and files call it.
-        source: Its name, or the run folder it came from.
+        source: Its name, its place as module:name, or the run folder it came from.
         seeds: Its seeds; one where it does not use chance.
         privileged: Whether it is told the answer, and so bounds the others instead of competing.
+        differences: In what it did not act as it was trained, in words.
         evaluations: One per seed.
         episodes: A few of the first seed's episodes by scene, one snapshot per t = 0..T.
         resamples: Bootstrap resamples of its intervals.
@@ -58,6 +60,7 @@ class AgentResult:
     source: str
     seeds: tuple[int, ...]
     privileged: bool
+    differences: tuple[str, ...]
     evaluations: tuple[Evaluation, ...]
     episodes: Mapping[int, list[Snapshot]]
     resamples: int
@@ -69,8 +72,10 @@ class AgentResult:
     @functools.cached_property
     def over_scenes(self) -> dict[str, Interval]:
         """Each metric's mean at t = 0..T and its interval over scenes (averaged over seeds)."""
-        values = {metric: self.values(metric) for metric in self.evaluations[0].metrics()}
-        return bootstrap_intervals(values, self.resamples)
+        first = self.evaluations[0]
+        values = {metric: self.values(metric) for metric in first.metrics()}
+        judgements = dict.fromkeys(first.proportions, len(self.seeds))
+        return mean_intervals(values, judgements, self.resamples)
 
     def over_seeds(self, metric: str) -> np.ndarray | None:
         """Standard deviation over seeds of the mean over scenes, `[T+1]`; None for one seed."""
@@ -178,7 +183,8 @@ class Comparison:
         """
         if self.main_metric is None:
             return {}
-        areas = {}
+        areas, judgements = {}, {}
+        proportion = self.main_metric.name in self.results[0].evaluations[0].proportions
         glimpses = np.arange(self.num_glimpses + 1)
         for result in self.results:
             values = result.values(self.main_metric.name)
@@ -186,30 +192,47 @@ class Comparison:
                 ("glimpses", glimpses, self.num_glimpses),
                 ("gflops", result.gflops_to_compare, self.gflops_budget),
             ):
-                areas[result.label, over] = values @ area_weights(places, end)
-        return bootstrap_intervals(areas, self.config.resamples)
+                weights = area_weights(places, end)
+                areas[result.label, over] = values @ weights
+                if proportion:
+                    judgements[result.label, over] = len(result.seeds) / (weights**2).sum()
+        return mean_intervals(areas, judgements, self.config.resamples)
 
     @functools.cached_property
     def differences(self) -> dict[tuple[str, str], Interval]:
-        """Paired bootstrap over scenes: main metric of one label minus another's at t = 0..T.
+        """Paired over scenes: main metric of one label minus another's at t = 0..T.
 
-        Every pair of agents is there once, in the order of `results`; empty without a metric.
+        Newcombe's intervals of proportions, else the bootstrap of the differences. Every pair of
+        agents is there once, in the order of `results`; empty without a metric.
         """
         metric = self.main_metric
         if metric is None:
             return {}
         values = {result.label: result.values(metric.name) for result in self.results}
-        pairs = itertools.combinations(values, 2)
-        return bootstrap_intervals(
-            {(first, second): values[first] - values[second] for first, second in pairs},
-            self.config.resamples,
-        )
+        pairs = list(itertools.combinations(values, 2))
+        if metric.name not in self.results[0].evaluations[0].proportions:
+            return bootstrap_intervals(
+                {(first, second): values[first] - values[second] for first, second in pairs},
+                self.config.resamples,
+            )
+        judgements = {result.label: len(result.seeds) for result in self.results}
+        intervals = {}
+        for first, second in pairs:
+            interval = newcombe_interval(
+                values[first],
+                values[second],
+                per_scene=(judgements[first], judgements[second]),
+            )
+            # Before the first glimpse all know the same, which no other scenes could change.
+            interval.low[0] = interval.high[0] = interval.mean[0]
+            intervals[first, second] = interval
+        return intervals
 
 
 def evaluate_agents(
-    agents: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
+    agents: Mapping[str, AgentSource] | Iterable[AgentSource],
     env_id: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
     config: EvaluationConfig | None = None,
 ) -> Comparison:
     """Lets agents explore the same scenes.
@@ -218,7 +241,8 @@ def evaluate_agents(
     task is scored by, and nothing else; encoder and scenes are shared.
 
     Args:
-        agents: Names or run folders; as a mapping, under the labels that results show.
+        agents: Names, run folders, classes of agents, or agents that were made (which are copied,
+            and draw from `config.seeds`); as a mapping, under the labels that results show.
         env_id: Environment id.
         settings: Keyword arguments of the environment but `observe`; None leaves the id's own.
         config: How they are compared.
@@ -228,68 +252,118 @@ def evaluate_agents(
         `agents.reports.tables.print_comparison` prints.
 
     Raises:
+        TypeError: Something that is no agent.
         ValueError: An unknown agent, or one that cannot act in this environment.
     """
+    return prepare_comparison(agents, env_id, settings, config).run()
+
+
+def prepare_comparison(
+    agents: Mapping[str, AgentSource] | Iterable[AgentSource],
+    env_id: str,
+    settings: Mapping[str, Any] | None = None,
+    config: EvaluationConfig | None = None,
+    *,
+    parts: Parts | None = None,
+) -> PreparedComparison:
+    """All of `evaluate_agents` but the exploration: every mistake shows here.
+
+    Args:
+        agents: As for `evaluate_agents`.
+        env_id: As for `evaluate_agents`.
+        settings: As for `evaluate_agents`.
+        config: As for `evaluate_agents`.
+        parts: Scenes and encoder of another comparison of the same scenes and encoder, to share.
+    """
     config = config or EvaluationConfig()
-    sources = _label(agents)
-    base = configure(env_id, **{"split": "test", **settings})
-    parts = _open_parts(base, sources.values())
+    sources = label_agents(agents)
+    base = configure(env_id, **{"split": "test", **(settings or {})})
+    parts = _open_parts(base, sources.values()) if parts is None else parts
     _check_stopping(config, parts)
     num_scenes = len(spread_evenly(config.num_scenes, len(parts.scenes)))
-    rows = balanced_rows(num_scenes, config.num_envs)
-    for source in sources.values():  # every mistake shows before hours of walking
-        _prepare(source, base, parts, 1, 0)
-    results = [
-        _explore(label, source, base, parts, rows, config) for label, source in sources.items()
-    ]
-    return Comparison(tuple(results), _describe(env_id, base, parts, num_scenes, rows), config)
+    prepared = PreparedComparison(env_id, base, parts, sources, config, num_scenes)
+    for source in sources.values():
+        prepared.make(source, rows=1, seed=0)
+    return prepared
 
 
-def _explore(
-    label: str,
-    source: str,
-    base: Configuration,
-    parts: Parts,
-    rows: int,
-    config: EvaluationConfig,
-) -> AgentResult:
-    evaluations: list[Evaluation] = []
-    episodes: dict[int, list[Snapshot]] = {}
-    for seed in config.seeds:
-        env, agent = _prepare(source, base, parts, rows, seed)
-        recorder = None
-        if config.episodes and not evaluations:
-            scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
-            chosen = scene_ids[spread_evenly(config.episodes, len(scene_ids))]
-            recorder = EpisodeRecorder(chosen)
-            episodes = recorder.episodes
-        evaluations.append(
-            evaluate(
-                agent, env, num_scenes=config.num_scenes, progress=config.progress, watch=recorder
-            )
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedComparison:
+    """Agents that are able to act in an environment, before they do.
+
+    Attributes:
+        env_id: Environment id.
+        base: Its configuration, but for what is observed.
+        parts: Scenes, sensor, task and encoder, for all agents.
+        sources: The agents by label.
+        config: How they are compared.
+        num_scenes: N.
+    """
+
+    env_id: str
+    base: Configuration
+    parts: Parts
+    sources: Mapping[str, AgentSource]
+    config: EvaluationConfig
+    num_scenes: int
+
+    def run(self) -> Comparison:
+        """Lets all agents explore."""
+        rows = balanced_rows(self.num_scenes, self.config.num_envs)
+        results = [self._explore(label, source, rows) for label, source in self.sources.items()]
+        record = describe_comparison(self.env_id, self.base, self.parts, self.num_scenes, rows)
+        return Comparison(tuple(results), record, self.config)
+
+    def make(
+        self, source: AgentSource, rows: int, seed: int
+    ) -> tuple[ActiveExplorationVectorEnv, Agent]:
+        """An agent, and an environment that observes what it looks at."""
+        observing = dataclasses.replace(self.base, observe=required_observables([source]))
+        env = ActiveExplorationVectorEnv(
+            rows, configuration=observing, parts=self.parts, autoreset_mode="DISABLED"
         )
-        if not evaluations[0].uses_chance:  # another seed would do the same
-            break
-    seeds = config.seeds[: len(evaluations)]
-    return AgentResult(
-        label, source, seeds, agent.privileged, tuple(evaluations), episodes, config.resamples
-    )
+        allowed = self.config.allow_other_encoder
+        return env, make_agent(source, env, seed=seed, allow_other_encoder=allowed)
 
-
-def _prepare(
-    source: str, base: Configuration, parts: Parts, rows: int, seed: int
-) -> tuple[ActiveExplorationVectorEnv, Agent]:
-    observing = dataclasses.replace(base, observe=required_observables([source]))
-    env = ActiveExplorationVectorEnv(
-        rows, configuration=observing, parts=parts, autoreset_mode="DISABLED"
-    )
-    return env, make_agent(source, env, seed=seed)
+    def _explore(self, label: str, source: AgentSource, rows: int) -> AgentResult:
+        config = self.config
+        evaluations: list[Evaluation] = []
+        episodes: dict[int, list[Snapshot]] = {}
+        for seed in config.seeds:
+            env, agent = self.make(source, rows, seed)
+            recorder = None
+            if config.episodes and not evaluations:
+                scene_ids = spread_evenly(config.num_scenes, len(env.scenes))
+                chosen = scene_ids[spread_evenly(config.episodes, len(scene_ids))]
+                recorder = EpisodeRecorder(chosen)
+                episodes = recorder.episodes
+            evaluations.append(
+                evaluate(
+                    agent,
+                    env,
+                    num_scenes=config.num_scenes,
+                    progress=config.progress,
+                    watch=recorder,
+                )
+            )
+            if not evaluations[0].uses_chance:  # another seed would do the same
+                break
+        return AgentResult(
+            label=label,
+            source=place_of(source),
+            seeds=config.seeds[: len(evaluations)],
+            privileged=agent.privileged,
+            differences=agent.differences,
+            evaluations=tuple(evaluations),
+            episodes=episodes,
+            resamples=config.resamples,
+        )
 
 
 def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
     if config.stop_confidence is None:
         return
-    trained = _trained_head(parts)
+    trained = has_trained_head(parts)
     if not {"confidence", "correct"} <= {*parts.task.columns} or not trained:
         raise ValueError(
             f"stop_confidence={config.stop_confidence}: stopping early needs a task that measures "
@@ -299,27 +373,7 @@ def _check_stopping(config: EvaluationConfig, parts: Parts) -> None:
         )
 
 
-def _label(
-    agents: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
-) -> dict[str, str]:
-    if isinstance(agents, Mapping):
-        return {label: os.fspath(source) for label, source in agents.items()}
-    sources = [os.fspath(source) for source in agents]
-    if not sources:
-        raise ValueError("no agents given")
-    if len(set(sources)) != len(sources):
-        raise ValueError(f"an agent is given twice: {' '.join(sources)}")
-    # The shortest names that tell them apart: several trained agents go by their folders.
-    labels = [agent_class(source).name for source in sources]
-    for longer in (lambda path: path.name, lambda path: "-".join(path.parts[-3:])):
-        labels = [
-            longer(Path(source)) if labels.count(label) > 1 else label
-            for label, source in zip(labels, sources, strict=True)
-        ]
-    return dict(zip(labels, sources, strict=True))
-
-
-def _open_parts(base: Configuration, sources: Iterable[str]) -> Parts:
+def _open_parts(base: Configuration, sources: Iterable[AgentSource]) -> Parts:
     """Opens scenes and builds the encoder, once for all agents."""
     if base.encoder is None:
         raise ValueError("agents are compared by what an encoder believes; encoder is None")
@@ -327,55 +381,3 @@ def _open_parts(base: Configuration, sources: Iterable[str]) -> Parts:
     if isinstance(parts.scenes, CachedScenes):
         return parts
     return dataclasses.replace(parts, scenes=CachedScenes(parts.scenes, _CACHE_BYTES))
-
-
-def _encoder_of(parts: Parts) -> Encoder:
-    assert parts.encoder is not None  # `_open_parts`
-    return parts.encoder
-
-
-def _trained_head(parts: Parts) -> bool:
-    return _encoder_of(parts).config.class_names == tuple(parts.scenes.class_names)
-
-
-def _describe(
-    env_id: str, base: Configuration, parts: Parts, num_scenes: int, rows: int
-) -> dict[str, Any]:
-    """What was run, of plain JSON types."""
-    scenes, encoder = parts.scenes, _encoder_of(parts)
-    options = encoder.resolve_options(base.family_options)
-    record = {
-        "environment": {"id": env_id, "kwargs": _keywords(base, parts)},
-        "scenes": {
-            "name": scenes.name,
-            "split": scenes.split,
-            "num_scenes": num_scenes,
-            "num_scenes_of_split": len(scenes),
-            "class_names": list(scenes.class_names),
-        },
-        "encoder": {
-            "name": encoder.config.name,
-            "description": encoder.describe(options),
-            "options": options,
-            "weights": encoder.config.weights,
-            "weights_hash": weights_hash(encoder),
-            "trained_head": _trained_head(parts),
-            "device": str(encoder.device),
-            "precision": str(resolve_precision(base.precision, encoder.device)).split(".")[-1],
-        },
-        "num_envs": rows,
-    }
-    if "split_block" in options:
-        record["split_block"] = options["split_block"]
-    plain: dict[str, Any] = json.loads(json.dumps(record, default=str))
-    return plain
-
-
-def _keywords(base: Configuration, parts: Parts) -> dict[str, Any]:
-    """The environment's keyword arguments, with names for what is no plain value."""
-    names = [field.name for field in dataclasses.fields(base) if field.name != "observe"]
-    keywords = {name: getattr(base, name) for name in names}
-    keywords["scenes"] = parts.scenes.name  # what was explored, which a fallback may have decided
-    if not isinstance(base.encoder, str | os.PathLike):
-        keywords["encoder"] = _encoder_of(parts).config.name
-    return keywords

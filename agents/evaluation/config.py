@@ -20,6 +20,8 @@ class EvaluationConfig:
         resamples: Bootstrap resamples of the scenes.
         stop_confidence: Probability of the most probable class at which an episode would be ended,
             to show what that costs and saves; None = not shown in tables.
+        allow_other_encoder: Let trained agents act with another encoder, or other options of it,
+            than they were trained with; results say in what it differs.
         progress: Show progress bars.
 
     Raises:
@@ -33,6 +35,7 @@ class EvaluationConfig:
     episodes: NotNegative = 2
     resamples: Positive = 2_000
     stop_confidence: Annotated[float, Range(0, 1, open=True)] | None = None
+    allow_other_encoder: bool = False
     progress: bool = True
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ def explore(
     scene_ids: np.ndarray,
     *,
     deterministic: bool = True,
+    taken: list[np.ndarray] | None = None,
 ) -> Iterator[tuple[int, Observation, dict[str, Any]]]:
     """Lets an agent explore some scenes at once, one episode each, glimpse by glimpse.
 
@@ -32,6 +33,7 @@ def explore(
         scene_ids: Numbers of at most `env.num_envs` scenes, int64 `[n]`, at least one. Rows beyond
             explore the same scenes again.
         deterministic: Take the agent's best actions instead of sampling.
+        taken: Receives the actions of every glimpse, `[num_envs, ...]`, in the order of t.
 
     Yields:
         The number of glimpses t = 0..T taken so far, and the observation and information after it.
@@ -45,6 +47,8 @@ def explore(
     for t in range(1, env.num_glimpses + 1):
         if not ended:
             actions, state = agent.predict(observation, state, begins, deterministic=deterministic)
+            if taken is not None:
+                taken.append(actions)
             observation, _, terminations, _, info = env.step(actions)
             begins, ended = np.zeros_like(begins), bool(terminations.all())
         else:  # what does not happen costs nothing

@@ -1,10 +1,17 @@
-"""How sure a mean over scenes is: percentile bootstrap, the same resamples for every agent."""
+"""How sure a mean over scenes is.
+
+A scene is what was drawn at random; what several seeds did in one scene are no further draws, and
+are averaged first. Whatever is right or wrong in a scene gets score intervals (Wilson, and Newcombe
+for paired differences), which have a width where all are right or none; everything else the
+percentile bootstrap, the same resamples for every agent.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -12,6 +19,14 @@ from agents.evaluation.config import EvaluationConfig
 
 Key = TypeVar("Key")
 
+Method = Literal["wilson", "newcombe", "bootstrap"]
+
+# How people write the methods.
+METHODS: Mapping[Method, str] = {
+    "wilson": "Wilson score",
+    "newcombe": "Newcombe's paired score",
+    "bootstrap": "bootstrap",
+}
 CONFIDENCE = 0.95
 NUM_RESAMPLES = EvaluationConfig.resamples
 
@@ -25,13 +40,127 @@ class Interval:
 
     Attributes:
         mean: float64, any shape.
-        low: Lower ends of the intervals, same shape.
-        high: Upper ends of the intervals, same shape.
+        low: Lower ends of the intervals, same shape; NaN where there is no interval.
+        high: Upper ends of the intervals, same shape; NaN where there is no interval.
+        method: How they were computed.
     """
 
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    method: Method = "bootstrap"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are intervals: the mean of a single scene has none but as a proportion."""
+        return not np.isnan(self.low).any()
+
+
+def wilson_interval(
+    values: np.ndarray, *, per_scene: float = 1, confidence: float = CONFIDENCE
+) -> Interval:
+    """Wilson's score interval of a proportion.
+
+    Where a scene was judged several times (by several seeds, after several glimpses), its
+    judgements are alike: they count as N to `per_scene` * N independent ones, by the ratio of the
+    binomial variance to the variance between scenes. One judgement per scene is plain Wilson.
+
+    Sources: Wilson, "Probable inference", JASA 1927; Dean & Pagano, "Evaluating confidence interval
+    methods for binomial proportions in clustered surveys", 2015, for the effective sample size.
+
+    Args:
+        values: Share of a scene's judgements that were right, `[N, ...]`; bool, or float in [0, 1].
+        per_scene: Judgements of a scene, at least 1; of weighted ones Kish's effective number.
+        confidence: Share of intervals that hold the true proportion.
+
+    Raises:
+        ValueError: No scenes, or values that are no shares.
+    """
+    values = _checked_shares(values)
+    mean = values.mean(axis=0)
+    count = _effective_count(values, per_scene)
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = mean + z**2 / (2 * count)
+    spread = z * np.sqrt(mean * (1 - mean) / count + z**2 / (4 * count**2))
+    shrink = 1 + z**2 / count
+    low = np.where(mean <= 0, 0.0, (middle - spread) / shrink)
+    high = np.where(mean >= 1, 1.0, (middle + spread) / shrink)
+    return Interval(mean, low, high, "wilson")
+
+
+def newcombe_interval(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    per_scene: tuple[float, float] = (1, 1),
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Newcombe's interval of the difference of two proportions in the same scenes.
+
+    His method 10: the distances of both proportions to the ends of their Wilson intervals are
+    squared and added, less what their correlation over scenes explains.
+
+    Source: Newcombe, "Improved confidence intervals for the difference between binomial proportions
+    based on paired data", Statistics in Medicine 17, 1998. For shares of several judgements the
+    same with the intervals of `wilson_interval` (Zou & Donner, "Construction of confidence limits
+    about effect measures", Statistics in Medicine 27, 2008).
+
+    Args:
+        first: As for `wilson_interval`, `[N, ...]`.
+        second: What is subtracted, of the same scenes, same shape.
+        per_scene: Judgements of a scene in each.
+        confidence: Share of intervals that hold the true difference.
+
+    Raises:
+        ValueError: No scenes, or values that are no shares.
+    """
+    first, second = _checked_shares(first), _checked_shares(second)
+    one = wilson_interval(first, per_scene=per_scene[0], confidence=confidence)
+    two = wilson_interval(second, per_scene=per_scene[1], confidence=confidence)
+    covariance = (first * second).mean(axis=0) - one.mean * two.mean
+    # Newcombe's correction for continuity, of positive correlations alone.
+    positive = np.maximum(covariance - 1 / (2 * len(first)), 0)
+    covariance = np.where(covariance > 0, positive, covariance)
+    scale = first.std(axis=0) * second.std(axis=0)
+    correlation = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    correlation = np.clip(correlation, -1, 1)
+
+    def together(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))
+
+    mean = one.mean - two.mean
+    low = mean - together(one.mean - one.low, two.high - two.mean)
+    high = mean + together(one.high - one.mean, two.mean - two.low)
+    return Interval(mean, low, high, "newcombe")
+
+
+def _checked_shares(values: np.ndarray) -> np.ndarray:
+    values = _checked(values)
+    # The mean of many ones may be a little more than one.
+    if (values < -1e-9).any() or (values > 1 + 1e-9).any():
+        raise ValueError("values are no shares; expected numbers from 0 to 1")
+    return np.clip(values, 0, 1)
+
+
+def _checked(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if not len(values):
+        raise ValueError("no scenes: a mean needs at least one")
+    if not np.isfinite(values).all():
+        raise ValueError("values are not finite; an interval of their mean does not exist")
+    return values
+
+
+def _effective_count(values: np.ndarray, per_scene: float) -> np.ndarray:
+    """How many independent judgements tell as much as those of N scenes, `[...]`."""
+    count, mean, between = len(values), values.mean(axis=0), values.var(axis=0)
+    independent = np.divide(
+        (count - 1) * mean * (1 - mean),
+        between,
+        out=np.full_like(mean, count),  # all scenes alike: as if each were judged once
+        where=between > 1e-15,
+    )
+    return np.clip(independent, count, count * per_scene)
 
 
 def bootstrap_interval(
@@ -41,7 +170,7 @@ def bootstrap_interval(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of the mean over scenes.
+    """Percentile bootstrap interval of the mean over scenes; of a single scene there is none.
 
     The resamples depend on the seed and the number of scenes alone, so that the intervals of all
     agents over the same scenes are drawn alike, and the interval of the per-scene differences of
@@ -58,12 +187,11 @@ def bootstrap_interval(
     Raises:
         ValueError: No scenes, or values that are not finite.
     """
-    values = np.asarray(values, np.float64)
+    values = _checked(values)
     num_scenes = len(values)
-    if not num_scenes:
-        raise ValueError("no scenes: a mean needs at least one")
-    if not np.isfinite(values).all():
-        raise ValueError("values are not finite; an interval of their mean does not exist")
+    if num_scenes == 1:
+        nothing = np.full(values.shape[1:], np.nan)
+        return Interval(values[0], nothing, nothing)
     flat = values.reshape(num_scenes, -1)
     means = np.empty((resamples, flat.shape[1]))
     rng = np.random.default_rng(seed)
@@ -95,3 +223,22 @@ def bootstrap_intervals(
     together = bootstrap_interval(np.stack(list(values.values()), axis=1), resamples=resamples)
     ends = zip(together.mean, together.low, together.high, strict=True)
     return {name: Interval(*interval) for name, interval in zip(values, ends, strict=True)}
+
+
+def mean_intervals(
+    values: Mapping[Key, np.ndarray],
+    per_scene: Mapping[Key, float],
+    resamples: int = NUM_RESAMPLES,
+) -> dict[Key, Interval]:
+    """Intervals of several quantities of the same scenes: of proportions Wilson's, else bootstrap.
+
+    Args:
+        values: By name, one value per scene, `[N, M]` each.
+        per_scene: Judgements of a scene, by the names of those that are proportions.
+        resamples: Of the bootstrap.
+    """
+    drawn = {name: each for name, each in values.items() if name not in per_scene}
+    intervals = bootstrap_intervals(drawn, resamples)
+    for name, judgements in per_scene.items():
+        intervals[name] = wilson_interval(values[name], per_scene=judgements)
+    return {name: intervals[name] for name in values}

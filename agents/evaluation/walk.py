@@ -109,6 +109,11 @@ class Evaluation:
             if each.aggregate is None
         }
 
+    @property
+    def proportions(self) -> frozenset[str]:
+        """Names of the metrics whose mean is the share of the scenes where something is so."""
+        return frozenset(each.name for each in self.declared if each.is_proportion(self.columns))
+
     def aggregates(self) -> dict[str, np.ndarray]:
         """What all scenes have together: float64 `[T+1]` by name."""
         return {
@@ -247,9 +252,9 @@ def _measure(
     values = {name: info[name][:num_rows] for name in OWN_COLUMNS}
     values[_BOXES] = info["glimpse_box"][:num_rows]
     if env.scores_mean_something:
-        values[_SCORES] = env.scores[:num_rows].copy()
+        values[_SCORES] = scores = env.scores[:num_rows].copy()
         belief = {name: part[:num_rows] for name, part in env.belief.items()}
-        measured = env.task.measure(belief, _first(env.truth, num_rows))
+        measured = env.task.measure_scored(belief, _first(env.truth, num_rows), scores)
         # Copies, for a task may hand out parts of a belief that the next step overwrites.
         values |= {name: np.array(column) for name, column in measured.items()}
     return values

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.evaluation.exploring import explore
 from agents.registry import agent_class, make_agent
 from ave_env.configuration import Configuration
 from ave_env.parts import Parts
@@ -26,7 +27,6 @@ class PolicyGlimpses:
         configuration: Of the environment it explores.
         parts: Its parts; the encoder is the one being trained.
         random_share: Share of batches explored by the random agent.
-        seed: Of random agents.
 
     Raises:
         ValueError: A sensor that does not say beforehand what it reveals.
@@ -38,7 +38,6 @@ class PolicyGlimpses:
         configuration: Configuration,
         parts: Parts,
         random_share: float = 0.25,
-        seed: int = 0,
     ) -> None:
         if not isinstance(parts.sensor, FiniteSensor):
             raise ValueError(
@@ -51,7 +50,6 @@ class PolicyGlimpses:
         self.sensor = parts.sensor
         self.encoder: Any = parts.encoder
         self.random_share = random_share
-        self.seed = seed
         self._env: ActiveExplorationVectorEnv | None = None
 
     def __call__(
@@ -66,20 +64,19 @@ class PolicyGlimpses:
         self.encoder.eval()
         assert env.observer is not None  # the environment was made with an encoder
         env.observer.refresh_prior()
-        observation, _ = env.reset(options={"scene_id": indices})
-        visited = observation["visited"].reshape(len(indices), -1).astype(bool)
-        rows = np.arange(len(indices))[:, None]
-        steps = []
-        for _ in range(count):
-            actions, _ = agent.predict(observation)
-            ids = self.sensor.patch_ids(actions)
-            steps.append(np.where(visited[rows, ids], -1, ids))
-            observation, *_ = env.step(actions)
-            visited = observation["visited"].reshape(len(indices), -1).astype(bool)
+        actions: list[np.ndarray] = []
+        visited: list[np.ndarray] = []
+        for t, observation, _ in explore(agent, env, indices, taken=actions):
+            visited.append(observation["visited"].reshape(len(indices), -1).astype(bool))
+            if t == count:
+                break
         self.encoder.train(training)
-        if not steps:
-            return np.empty((len(indices), 0, self.sensor.patches_per_glimpse), np.int64)
-        return np.stack(steps, axis=1)
+        rows = np.arange(len(indices))[:, None]
+        glimpses = np.empty((len(indices), count, self.sensor.patches_per_glimpse), np.int64)
+        for t, chosen in enumerate(actions):
+            ids = self.sensor.patch_ids(chosen)
+            glimpses[:, t] = np.where(visited[t][rows, ids], -1, ids)
+        return glimpses
 
     def _vector_env(self, rows: int) -> ActiveExplorationVectorEnv:
         if self._env is None or self._env.num_envs != rows:

@@ -27,8 +27,8 @@ class Learner(abc.ABC):
         config: Hyper-parameters, a `config_class`.
         seed: Of everything random.
         tensorboard_log: Folder of TensorBoard events, or None.
-        made_with: What made the environment, JSON-able, kept with the agent so that its folder
-            alone is enough to use it: "id", "encoder" and "data_root".
+        made_with: What made the environment, as `agents.learning.record.describe_environment`
+            returns it: kept with the agent, so that its folder alone is enough to use it.
 
     Attributes:
         name: What `--policy` and `agent.json` call it.
@@ -48,7 +48,7 @@ class Learner(abc.ABC):
         *,
         seed: int = 0,
         tensorboard_log: str | None = None,
-        made_with: Mapping[str, str | None] | None = None,
+        made_with: Mapping[str, Any] | None = None,
     ) -> None: ...
 
     @classmethod
@@ -81,6 +81,19 @@ class Learner(abc.ABC):
             progress: Show a progress bar.
         """
 
+    def init_from(self, folder: Path) -> None:
+        """Starts from the weights of an agent that `save` wrote, in place of random ones.
+
+        To be called before the first step. The agent that is saved says where it came from.
+
+        Args:
+            folder: Of the agent.
+
+        Raises:
+            ValueError: An agent that does not fit, or a learner that cannot do this.
+        """
+        raise ValueError(f"{folder}: {self.name!r} cannot start from another agent's weights")
+
     @abc.abstractmethod
     def log(self, values: Mapping[str, float]) -> None:
         """Sends numbers to TensorBoard at the current step."""
@@ -111,6 +124,9 @@ class Learner(abc.ABC):
         seed: int = 0,
     ) -> Agent:
         """Reads an agent that `save` wrote, to act in an environment.
+
+        Where agents are refused another encoder than that of their training
+        (`agents.learning.fit.check_encoder`), it takes a keyword argument `allow_other_encoder`.
 
         Raises:
             FileNotFoundError: The folder holds no agent.

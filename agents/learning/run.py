@@ -13,14 +13,13 @@ from agents.learning.checkpoints import Checkpoints
 from agents.learning.finetuning import PolicyGlimpses
 from agents.learning.history import Validation, ValidationHistory
 from agents.learning.learner import Learner
+from agents.learning.record import describe_environment
 from agents.registry import LEARNERS
-from ave_env.configuration import Configuration
 from ave_env.parts import Parts
 from ave_env.registration import configure
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.training.config import TrainingConfig
 from encoders.training.trainer import EncoderTrainer
-from encoders.training.validation import describe
 
 _MOST_VALIDATION_ROWS = 256
 
@@ -37,6 +36,7 @@ def learn_policy(
     num_envs: int = 256,
     eval_freq: int = 100_000,
     eval_scenes: int = 512,
+    init_from: Path | None = None,
     resume: bool = False,
     progress: bool = True,
     tensorboard_log: Path | None = None,
@@ -56,6 +56,7 @@ def learn_policy(
         num_envs: Rows.
         eval_freq: Environment steps between two validations.
         eval_scenes: Scenes of a validation.
+        init_from: Folder of a trained agent whose weights the run begins with; None = random ones.
         resume: Continue from the folder's training state, if there is one yet.
         progress: Show a progress bar.
         tensorboard_log: Folder of TensorBoard events; None = inside the run folder.
@@ -65,7 +66,8 @@ def learn_policy(
 
     Raises:
         ValueError: Settings that do not fit each other, an encoder without a decoder, or one whose
-            class head was not trained for the classes of the scenes.
+            class head was not trained for the classes of the scenes; or an agent to begin with that
+            does not fit.
     """
     kind = LEARNERS.resolve(learner)
     train, validation = _environments(kind, env_id, settings, num_envs, eval_scenes)
@@ -75,14 +77,18 @@ def learn_policy(
         config,
         seed=seed,
         tensorboard_log=str(log),
-        made_with=_made_with(env_id, settings, train.configuration),
+        made_with=describe_environment(train.configuration, train.scenes.name, env_id),
     )
     history = ValidationHistory()
+    resumed = False
     if resume:
         # A run that was killed before its first stretch has no state yet, and begins.
         with contextlib.suppress(FileNotFoundError):
             student.load_state(folder)
             history = ValidationHistory.load(folder, student.num_timesteps)
+            resumed = True
+    if init_from is not None and not resumed:
+        student.init_from(init_from)
 
     def validate() -> Validation:
         agent = kind.load(folder, validation)
@@ -117,7 +123,7 @@ def finetune_encoder(
         policy: Name of the agent.
         env_id: Environment id.
         settings: As for `learn_policy`.
-        config: Hyper-parameters.
+        config: Hyper-parameters; size and most number of glimpses are the environment's.
         resume: Continue from the folder's training state.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
 
@@ -136,16 +142,18 @@ def finetune_encoder(
         encoder,
         parts.scenes,
         validation.open_scenes(),
-        dataclasses.replace(config, glimpse_size=train.glimpse_size),
+        dataclasses.replace(
+            config, glimpse_size=train.glimpse_size, max_glimpses=train.num_glimpses
+        ),
         folder,
-        glimpses=PolicyGlimpses(policy, train, parts, seed=config.seed),
+        glimpses=PolicyGlimpses(policy, train, parts),
         class_names=tuple(parts.scenes.class_names),
         device=train.device,
         tensorboard_folder=tensorboard_log,
     )
     if resume:
         trainer.resume()
-    print(describe(trainer.run()))
+    trainer.run()
     return trainer.step >= trainer.total_steps
 
 
@@ -181,20 +189,3 @@ def _environments(
         rows, configuration=validation, parts=shared, autoreset_mode="DISABLED"
     )
     return env, judged
-
-
-def _made_with(
-    env_id: str, settings: Mapping[str, Any], configuration: Configuration
-) -> dict[str, str | None]:
-    return {
-        "id": env_id,
-        "encoder": _absolute(settings.get("encoder") or configuration.encoder),
-        "data_root": _absolute(settings.get("data_root")),
-    }
-
-
-def _absolute(source: Any) -> str | None:
-    """A name as it is, a path so that it holds from any folder."""
-    if source is None:
-        return None
-    return str(Path(source).resolve()) if Path(source).exists() else str(source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -47,6 +47,10 @@ class OracleAgent(Agent):
                 outputs=("logits",),
             ).total
         )
+
+    def for_env(self, env: gym.Env | gym.vector.VectorEnv, seed: int) -> Self:
+        """The same in another environment, whose labels it is told instead."""
+        return type(self)(env, seed, self.batch_size)
 
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
         """Takes the glimpse after which the label is most probable."""

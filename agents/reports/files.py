@@ -17,9 +17,6 @@ All are the same bytes when the same command is run again on the same machine.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,38 +24,28 @@ from typing import Any
 import numpy as np
 
 from agents.evaluation.comparison import Comparison
-from agents.evaluation.statistics import bootstrap_intervals
+from agents.evaluation.statistics import mean_intervals
 from agents.evaluation.walk import OWN_COLUMNS, Evaluation
+from agents.reports.csv_files import (
+    PER_SCENE_FILE,
+    PER_STEP_COLUMNS,
+    PER_STEP_FILE,
+    SUMMARY_FILE,
+    write_table,
+)
 from agents.reports.provenance import RUN_FILE, describe_run
-from agents.reports.summary import summarise
+from agents.reports.summary import setting_of, summarise
 from agents.reports.videos import save_mp4, videos_available
 from ave_env.rendering import draw, save_gif
 from ave_env.tasks.classification import Classification
 from ave_env.tasks.reconstruction import Reconstruction
-from encoders.support.files import write_bytes, write_json, write_text
+from encoders.support.files import write_json
+from encoders.support.rounding import SIGNIFICANT_DIGITS
 
-SUMMARY_FILE = "summary.json"
-PER_STEP_FILE = "per_step.csv"
-PER_SCENE_FILE = "per_scene.csv.gz"
 CURVES_FILE = "curves.png"
 GAZE_FOLDER = "gaze"
 EPISODES_FOLDER = "episodes"
 REPORT_FILE = "report.html"
-
-PER_STEP_COLUMNS = (
-    "agent",
-    "seed",
-    "t",
-    "n",
-    "metric",
-    "mean",
-    "ci_lo",
-    "ci_hi",
-    "gflops_step",
-    "gflops_total",
-    "gflops_policy_total",
-    "gflops_without_recycling_total",
-)
 
 _VOLATILE = ("command", "git_commit", "machine")
 
@@ -79,8 +66,8 @@ def write_results(comparison: Comparison, folder: Path) -> None:
         write_json(folder / RUN_FILE, run)
     stable = {key: value for key, value in run.items() if key not in _VOLATILE}
     write_json(folder / SUMMARY_FILE, {**stable, **summarise(comparison)})
-    _write_csv(folder / PER_STEP_FILE, PER_STEP_COLUMNS, _per_step(comparison))
-    _write_csv(folder / PER_SCENE_FILE, per_scene_columns(comparison), _per_scene(comparison))
+    write_table(folder / PER_STEP_FILE, PER_STEP_COLUMNS, _per_step(comparison))
+    write_table(folder / PER_SCENE_FILE, per_scene_columns(comparison), _per_scene(comparison))
     draw_curves(comparison, folder / CURVES_FILE)
     for result in comparison.results:
         draw_gaze(comparison, result, folder / GAZE_FOLDER / f"{result.label}.png")
@@ -94,11 +81,13 @@ def write_results(comparison: Comparison, folder: Path) -> None:
 
 
 def _per_step(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
+    setting = tuple(setting_of(comparison.record).values())
     for result in comparison.results:
         for seed, evaluation in zip(result.seeds, result.evaluations, strict=True):
             intervals = result.over_scenes
             if len(result.seeds) > 1:
-                intervals = bootstrap_intervals(evaluation.metrics(), result.resamples)
+                judgements = dict.fromkeys(evaluation.proportions, 1)
+                intervals = mean_intervals(evaluation.metrics(), judgements, result.resamples)
             gflops = [
                 values / 1e9
                 for values in (
@@ -108,21 +97,21 @@ def _per_step(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
                     evaluation.columns["flops_without_recycling"].mean(axis=0).cumsum(),
                 )
             ]
-            columns: dict[str, tuple[np.ndarray, ...]] = {
-                metric: (interval.mean, interval.low, interval.high)
+            columns: dict[str, tuple[str, tuple[np.ndarray, ...]]] = {
+                metric: (interval.method, (interval.mean, interval.low, interval.high))
                 for metric, interval in intervals.items()
             }
             unknown = np.full(evaluation.num_glimpses + 1, np.nan)
             for metric, seeds in result.aggregates.items():
-                columns[metric] = (seeds[result.seeds.index(seed)], unknown, unknown)
-            for metric, values in columns.items():
+                columns[metric] = ("", (seeds[result.seeds.index(seed)], unknown, unknown))
+            for metric, (method, values) in columns.items():
                 for t, numbers in enumerate(zip(*values, *gflops, strict=True)):
                     fields = (result.label, seed, t, evaluation.num_scenes, metric)
-                    yield (*fields, *(_written(number) for number in numbers))
+                    yield (*fields, *(_number(number) for number in numbers), method, *setting)
 
 
-def _written(number: float) -> str:
-    return "" if np.isnan(number) else f"{number:.9g}"
+def _number(number: float) -> str:
+    return "" if np.isnan(number) else f"{number:.{SIGNIFICANT_DIGITS}g}"
 
 
 def per_scene_columns(comparison: Comparison) -> tuple[str, ...]:
@@ -143,7 +132,7 @@ def _scene_columns(evaluation: Evaluation) -> dict[str, list[Any]]:
     """Columns of `PER_SCENE_FILE` after the seed; empty where nothing can be said.
 
     Those of the tasks come in an order that scripts know: of the two tasks that were always there,
-    then of any other.
+    then of any other, then metrics that are no column.
     """
     shape, measured = evaluation.flops.shape, evaluation.columns
 
@@ -156,7 +145,10 @@ def _scene_columns(evaluation: Evaluation) -> dict[str, list[Any]]:
         return flat.astype(np.int64).tolist()
 
     known = (*Classification.columns, *Reconstruction.columns)
-    others = [name for name in measured if name not in (*known, *OWN_COLUMNS)]
+    others = {name: measured[name] for name in measured if name not in (*known, *OWN_COLUMNS)}
+    for metric in evaluation.declared:
+        if metric.aggregate is None and metric.name not in measured:
+            others[metric.name] = metric.of_scenes(measured)
     corners = {name: evaluation.boxes[..., at] for at, name in enumerate(("y0", "x0", "y1", "x1"))}
     columns = {
         "scene_id": evaluation.scene_ids[:, None],
@@ -170,18 +162,6 @@ def _scene_columns(evaluation: Evaluation) -> dict[str, list[Any]]:
         "flops_policy_total": evaluation.policy_flops_total,
         "flops_without_recycling": measured["flops_without_recycling"],
         **corners,
-        **{name: measured[name] for name in others},
+        **others,
     }
     return {name: written(values) for name, values in columns.items()}
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
-    """Writes a table, compressed where the name ends in .gz, without the time of day in it."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    if path.suffix != ".gz":
-        write_text(path, text.getvalue())
-        return
-    write_bytes(path, gzip.compress(text.getvalue().encode(), mtime=0))

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from agents.evaluation.comparison import AgentResult, Comparison
-from agents.evaluation.statistics import CONFIDENCE, Interval, bootstrap_interval
+from agents.evaluation.statistics import CONFIDENCE, METHODS, Interval, Method, wilson_interval
 from ave_env.tasks.metrics import Metric
 from encoders.flops.count import FLOPS_CONVENTION
+from encoders.support.rounding import settled
+
+# What distinguishes one comparison from another in tables of several.
+SETTING_COLUMNS = (
+    "environment",
+    "task",
+    "split",
+    "encoder",
+    "weights_hash",
+    "split_block",
+    "num_glimpses",
+)
 
 # Confidences at which every summary shows what stopping early would have done.
 STOP_CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -23,15 +36,45 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "flops_convention": FLOPS_CONVENTION,
         "intervals": {
             "confidence": CONFIDENCE,
-            "method": "percentile bootstrap over scenes, averaged over seeds",
+            "method": "over scenes, averaged over seeds: Wilson score for proportions and "
+            "Newcombe's method 10 for their paired differences, percentile bootstrap for all else",
+            "main": None if main is None else METHODS[interval_method(comparison, main)],
+            "paired": METHODS[paired_method(comparison)],
             "resamples": comparison.config.resamples,
         },
+        "metrics": [_describe_metric(comparison, each) for each in comparison.declared],
         "main_metric": None if main is None else main.name,
         "agents": {
             result.label: _summarise_agent(comparison, result) for result in comparison.results
         },
         "paired_differences": [] if main is None else _differences(comparison, main),
     }
+
+
+def setting_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`SETTING_COLUMNS` of the record of a comparison, or of a summary."""
+    settings = record["environment"]["kwargs"]
+    return {
+        "environment": record["environment"]["id"],
+        "task": settings["task"],
+        "split": record["scenes"]["split"],
+        "encoder": record["encoder"]["name"],
+        "weights_hash": record["encoder"]["weights_hash"][:12],
+        "split_block": record.get("split_block", ""),  # of TORE alone
+        "num_glimpses": settings["num_glimpses"],
+    }
+
+
+def interval_method(comparison: Comparison, metric: Metric) -> Method:
+    """How the intervals of a metric of single scenes are computed."""
+    return comparison.results[0].over_scenes[metric.name].method
+
+
+def paired_method(comparison: Comparison) -> Method:
+    """How the intervals of paired differences of the main metric are computed."""
+    main = comparison.main_metric
+    proportion = main is not None and interval_method(comparison, main) == "wilson"
+    return "newcombe" if proportion else "bootstrap"
 
 
 def title(comparison: Comparison) -> str:
@@ -75,16 +118,16 @@ def summarise_stopping(result: AgentResult, confidence: float) -> dict[str, Any]
     correct = np.mean([one.correct for one in seeds], axis=0)
     medians = [one.median_glimpses for one in seeds]
     median = None if None in medians else float(np.mean([m for m in medians if m is not None]))
-    accuracy = bootstrap_interval(correct, resamples=result.resamples)
+    accuracy = wilson_interval(correct, per_scene=len(seeds))
     return {
         "confidence": confidence,
-        "share_reached": _rounded(float(np.mean([one.reached for one in seeds]))),
+        "share_reached": settled(float(np.mean([one.reached for one in seeds]))),
         "median_glimpses": median,
-        "glimpses": _rounded(float(np.mean([one.glimpses for one in seeds]))),
+        "glimpses": settled(float(np.mean([one.glimpses for one in seeds]))),
         "accuracy": _interval(accuracy),
-        "gflops": _rounded(float(np.mean([one.flops for one in seeds])) / 1e9),
-        "gflops_of_policy": _rounded(float(np.mean([one.policy_flops for one in seeds])) / 1e9),
-        "saved_by_stopping": _rounded(float(np.mean([one.saved for one in seeds]))),
+        "gflops": settled(float(np.mean([one.flops for one in seeds])) / 1e9),
+        "gflops_of_policy": settled(float(np.mean([one.policy_flops for one in seeds])) / 1e9),
+        "saved_by_stopping": settled(float(np.mean([one.saved for one in seeds]))),
     }
 
 
@@ -92,6 +135,7 @@ def _differences(comparison: Comparison, main: Metric) -> list[dict[str, Any]]:
     return [
         {"first": first, "second": second, "metric": main.name, "t": t, **_interval(interval, t)}
         for (first, second), interval in comparison.differences.items()
+        if interval.exists
         for t in comparison.table_steps
     ]
 
@@ -103,20 +147,21 @@ def _summarise_agent(comparison: Comparison, result: AgentResult) -> dict[str, A
     for name, interval in result.over_scenes.items():
         metrics[name] = _interval(interval, -1)
         if (deviation := result.over_seeds(name)) is not None:
-            metrics[name]["sd_over_seeds"] = _rounded(deviation[-1])
+            metrics[name]["sd_over_seeds"] = settled(deviation[-1])
     summary: dict[str, Any] = {
         "source": result.source,
         "seeds": list(result.seeds),
         "privileged": result.privileged,
+        "not_as_trained": list(result.differences),
         "uses_chance": result.evaluations[0].uses_chance,
         "final": metrics,
-        "gflops_per_episode": _rounded(with_cache),
-        "gflops_without_recycling": _rounded(without),
-        "saved_by_recycling": _rounded(1 - with_cache / without) if without else None,
-        "gflops_of_policy": _rounded(result.gflops("policy")[-1]),
+        "gflops_per_episode": settled(with_cache),
+        "gflops_without_recycling": settled(without),
+        "saved_by_recycling": settled(1 - with_cache / without) if without else None,
+        "gflops_of_policy": settled(result.gflops("policy")[-1]),
     }
     for name, seeds in result.aggregates.items():
-        value = _rounded(seeds[:, -1].mean())
+        value = settled(seeds[:, -1].mean())
         metrics[name] = {"mean": value}
         summary.setdefault(name, value)  # where the readers of older summaries look for it
     if comparison.areas:
@@ -124,7 +169,7 @@ def _summarise_agent(comparison: Comparison, result: AgentResult) -> dict[str, A
             "over_glimpses": _interval(comparison.areas[result.label, "glimpses"]),
             "over_gflops": {
                 **_interval(comparison.areas[result.label, "gflops"]),
-                "up_to": _rounded(comparison.gflops_budget),
+                "up_to": settled(comparison.gflops_budget),
             },
         }
     if confidences := stop_confidences(comparison):
@@ -132,14 +177,16 @@ def _summarise_agent(comparison: Comparison, result: AgentResult) -> dict[str, A
     return summary
 
 
+def _describe_metric(comparison: Comparison, metric: Metric) -> dict[str, Any]:
+    """How people write a metric, and how its intervals were computed (null: it has none)."""
+    written = ("name", "label", "unit", "better", "scale", "format", "chance")
+    method = None if metric.aggregate is not None else interval_method(comparison, metric)
+    return {**{name: getattr(metric, name) for name in written}, "interval": method}
+
+
 def _interval(interval: Interval, *t: int) -> dict[str, float]:
-    return {
-        "mean": _rounded(interval.mean[t]),
-        "ci_lo": _rounded(interval.low[t]),
-        "ci_hi": _rounded(interval.high[t]),
-    }
-
-
-def _rounded(value: float) -> float:
-    """Nine significant digits: more would be the order in which a processor adds."""
-    return float(f"{value:.9g}")
+    """Mean and ends, as far as there are any."""
+    mean = {"mean": settled(interval.mean[t])}
+    if not interval.exists:
+        return mean
+    return {**mean, "ci_lo": settled(interval.low[t]), "ci_hi": settled(interval.high[t])}

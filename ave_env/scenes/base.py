@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ave_env.scenes.wordnet import in_words
+
+UNLABELLED = ("scene",)  # the class names of scenes without classes
+
 
 class Scenes(abc.ABC):
     """A finite, indexable collection of labelled images, all of one size.
@@ -31,6 +35,34 @@ class Scenes(abc.ABC):
     def __len__(self) -> int:
         """Number of scenes."""
         return len(self.labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the scenes have classes."""
+        return self.class_names != UNLABELLED
+
+    @property
+    def display_names(self) -> tuple[str, ...]:
+        """What people call the classes; those that are WordNet ids have names in words."""
+        return in_words(self.class_names)
+
+    def check(self) -> None:
+        """Refuses scenes that do not hold together; for those that are written by their users.
+
+        Raises:
+            ValueError: There are none, labels are no `int64[N]` or have no class, or class names
+                are not distinct.
+        """
+        names, labels = self.class_names, np.asarray(self.labels)
+        if labels.ndim != 1 or labels.dtype != np.int64 or not len(labels):
+            found = f"{labels.dtype} of shape {labels.shape}"
+            raise ValueError(f"labels of the {self.name!r} scenes are {found}; expected int64 [N]")
+        if not isinstance(names, tuple) or len(set(names)) < len(names):
+            raise ValueError(f"class_names={names!r}; expected a tuple of distinct names")
+        if not 0 <= labels.min() <= labels.max() < len(names):
+            raise ValueError(
+                f"labels from {labels.min()} to {labels.max()} for {len(names)} class names"
+            )
 
     @abc.abstractmethod
     def load(self, index: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from ave_env.scenes.base import UNLABELLED
 from ave_env.scenes.command import add_source_options, exit_on_sigterm, new_parser
-from ave_env.scenes.errors import SceneError, enumerate_some, printable
+from ave_env.scenes.errors import SceneError, enumerate_some, note_unused, printable
 from ave_env.scenes.files.layouts import Source
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{self.source}, {len(self.class_names):,} classes"]
+        count = 0 if self.class_names == UNLABELLED else len(self.class_names)
+        lines = [
+            f"{self.source}, {f'{count:,}' if count else 'no'} class{'' if count == 1 else 'es'}"
+        ]
         for split, counts in self.images.items():
             per_class = f"{min(counts):,} to {max(counts):,} a class"
             lines.append(f"  {split:<6}{sum(counts):>10,} images, {per_class}")
@@ -101,14 +106,23 @@ def check(
     look = _look_into_file if os.path.isfile(root) else _look_into_folder
     report, splits = look(root, source, list_file)
     first_seen: FirstSeen = {}
+    seamless = False
     for split, open_split in splits.items():
         try:
-            scenes = open_split()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the notes say it
+                scenes = open_split()
         except SceneError as error:
             report.broken.append(error)
         else:
             images = _decode_all(scenes, split, workers, progress)
             _add_split(report, split, scenes, images, first_seen)
+            seamless = scenes.seamless
+    if not seamless and report.sizes and all(width == 2 * height for height, width in report.sizes):
+        report.notes.append(
+            "all images are twice as wide as high; if they are 360-degree panoramas, say so where "
+            "they are opened or packed (seamless=True, --seamless)"
+        )
     return report
 
 
@@ -116,10 +130,24 @@ def _look_into_file(
     root: str, source: Source | None, list_file: str | os.PathLike[str] | None
 ) -> tuple[Report, dict[str, OpenSplit]]:
     """Finds the stored splits of an HDF5 file and how to open each."""
-    from ave_env.scenes.packed.hdf5 import Hdf5Scenes, read_header
+    from ave_env.scenes.files.splits import HELD_OUT_NOTE
+    from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+    from ave_env.scenes.packed.schema import find_unused, open_file, read_header, read_names
 
     header = read_header(root)
-    return Report(header.source), {
+    report = Report(header.source)
+    if "train" in header.splits and "val" not in header.splits:
+        report.notes.append(HELD_OUT_NOTE)
+    if unused := find_unused(root):
+        report.notes.append(note_unused(unused))
+    for split in header.splits:
+        try:
+            with open_file(root) as file:
+                if "images" in file[split]:  # else the split cannot be opened, which says so
+                    read_names(root, file[split])
+        except SceneError as error:
+            report.broken.append(error)
+    return report, {
         split: partial(Hdf5Scenes, root, choice, image_size=AS_IT_IS, source=source)
         for split, choice in _whole(header.splits).items()
     }
@@ -133,13 +161,8 @@ def _look_into_folder(
 
     folder = open_folder(root, source, list_file)
     report = Report(folder.source)
-    ignored: set[str] = set()
-    for split in folder.splits:
-        with contextlib.suppress(SceneError):  # raised again when the split is opened
-            ignored.update(folder.list_split(split).ignored)
-    if ignored:
-        some = enumerate_some(sorted(ignored), 3)
-        report.notes.append(f"{len(ignored):,} not read as images: {some}")
+    with contextlib.suppress(SceneError):  # raised again when the split is opened
+        report.notes += folder.notes()
     return report, {
         split: partial(
             FolderScenes,
@@ -164,13 +187,13 @@ def _decode_all(
     scenes: EncodedScenes, split: str, workers: int | None, progress: bool
 ) -> Iterator[Image | SceneError]:
     """Yields what every image is, or what is wrong with it."""
-    from ave_env.scenes.files.decoding import decode
+    from ave_env.scenes.files.decoding import decode_strictly
     from ave_env.scenes.files.parallel import map_in_threads, progress_bar
 
     def examine(index: int) -> Image | SceneError:
         try:
             data = scenes.read(index)
-            pixels = decode(data, scenes.locate(index))
+            pixels = decode_strictly(data, scenes.locate(index))
         except SceneError as error:
             return error
         size = (pixels.shape[0], pixels.shape[1])
@@ -211,7 +234,11 @@ def _add_split(
         if first_split != split:
             repeated.append(f"{place} = {first_place}")
     report.class_names, report.images[split] = scenes.class_names, counts
-    empty = [name for name, count in zip(scenes.class_names, counts, strict=True) if not count]
+    names = [
+        name if name == shown else f"{name} ({shown})"
+        for name, shown in zip(scenes.class_names, scenes.display_names, strict=True)
+    ]
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty:
         report.notes.append(f"no usable image in {split} of: {enumerate_some(empty)}")
     if repeated:

@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def note_unused(paths: list[str]) -> str:
+    """Counts what is in a data set and in no split of it, and names some."""
+    return f"{len(paths):,} not used: {enumerate_some(sorted(paths), 5)}"
+
+
 def enumerate_some(items: list[str], limit: int = 8) -> str:
     """Joins the first few items for a message: `"a, b, c and 5 more"`."""
     if not items:

@@ -1,7 +1,7 @@
 """Packs a folder of scenes into one HDF5 file.
 
 `python -m ave_env.scenes.pack SOURCE OUT.h5`, or `ave-pack`. The schema is described in
-`ave_env.scenes.packed.hdf5`.
+`ave_env.scenes.packed.schema`.
 """
 
 from __future__ import annotations

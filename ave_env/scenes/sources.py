@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ave_env.choices import SPLITS
@@ -11,11 +12,13 @@ from ave_env.scenes.base import Scenes
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.files.layouts import LAYOUTS, Source
 from encoders.support.notices import warn
+from encoders.support.validation import did_you_mean
 
 if TYPE_CHECKING:
     from ave_env.scenes.files.encoded import EncodedScenes
 
-SOURCES = ("synthetic", *LAYOUTS)
+SOURCES = ("synthetic", *LAYOUTS, "panoramas")
+PANORAMAS = Path(__file__).with_name("panoramas")  # SOURCES.md there says where they are from
 
 
 def open_scenes(
@@ -32,8 +35,9 @@ def open_scenes(
     """Opens one split of a source of images.
 
     Args:
-        source: "synthetic" (procedural panoramas), "sun360", "imagenet" or "imagefolder"; the
-            layouts of the latter three are described in `ave_env.scenes.files.folder`.
+        source: "synthetic" (procedural panoramas), "panoramas" (a few of real places, which are
+            part of the package), "sun360", "imagenet" or "imagefolder"; the layouts of the latter
+            three are described in `ave_env.scenes.files.folder`.
         split: "train", "val" or "test"; `ave_env.scenes.files.splits` says what stands for a split
             that the data do not have.
         data_root: Folder of the images, or an HDF5 file made from it by `ave_env.scenes.pack`.
@@ -55,16 +59,23 @@ def open_scenes(
         SceneError: The data are missing, of another layout, or cannot be read.
     """
     if source not in SOURCES:
-        raise ValueError(f"unknown source {source!r}; expected one of {', '.join(SOURCES)}")
+        raise ValueError(
+            f"unknown source {source!r}{did_you_mean(source, SOURCES)}; expected one of "
+            f"{', '.join(SOURCES)} (a folder or file of images is data_root of 'imagefolder')"
+        )
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
     height, width = image_size
     if height < 1 or width < 1:
         raise ValueError(f"image_size {image_size}: expected a height and a width in pixels")
     size = (int(height), int(width))
+    if source == "synthetic" and seamless is False:
+        raise ValueError("seamless=False: the edges of synthetic panoramas meet")
     root = _find_root(source, data_root, list_file)
     scenes: Scenes
-    if root is not None:
+    if source == "panoramas":
+        scenes = _open_panoramas(split, size, seamless)
+    elif root is not None:
         scenes = root.open(split, size, list_file, seamless)
     else:
         from ave_env.scenes.synthetic.panoramas import SyntheticScenes
@@ -75,6 +86,17 @@ def open_scenes(
     from ave_env.scenes.cache import CachedScenes
 
     return CachedScenes(scenes, cache_bytes)
+
+
+def stands_in(source: str, data_root: str | os.PathLike[str] | None = None) -> str | None:
+    """What `open_scenes` opens in the place of a source that is not on this machine.
+
+    Returns:
+        "synthetic" for SUN360 where neither `data_root` nor `AVE_SUN360_ROOT` is there; else None.
+    """
+    if source != "sun360" or data_root or os.environ.get("AVE_SUN360_ROOT"):
+        return None
+    return "synthetic"
 
 
 def _find_root(
@@ -88,10 +110,10 @@ def _find_root(
         ValueError: Files are given that would not be read.
         SceneError: There are no images, and none can be drawn in their place.
     """
-    if source == "synthetic":
+    if source in ("synthetic", "panoramas"):
         if data_root or list_file:
             given = data_root or list_file
-            raise ValueError(f"synthetic scenes read no files, but {given!r} is given")
+            raise ValueError(f"{source} scenes read no files of yours, but {given!r} is given")
         return None
     variable = f"AVE_{source.upper()}_ROOT"
     if root := data_root or os.environ.get(variable):
@@ -111,6 +133,18 @@ def _find_root(
         "instead; results are called 'synthetic' and say nothing about SUN360."
     )
     return None
+
+
+def _open_panoramas(split: str, image_size: tuple[int, int], seamless: bool | None) -> Scenes:
+    from ave_env.scenes.files.folder import FolderScenes
+
+    if seamless is False:
+        raise ValueError("seamless=False: the edges of the panoramas of the package meet")
+    scenes = FolderScenes(
+        PANORAMAS, split, source="imagefolder", image_size=image_size, seamless=True
+    )
+    scenes.name = "panoramas"
+    return scenes
 
 
 @dataclass(frozen=True)
@@ -137,8 +171,11 @@ class DataRoot:
         """Opens one split; see `open_scenes`."""
         expected = f"a folder {LAYOUTS[self.source]}"
         if not os.path.exists(self.path):
+            from ave_env.scenes.files.disk import no_such
+
             raise SceneError(
-                self.path, f"{self.named_by} points to nothing; expected {expected} or an HDF5 file"
+                self.path,
+                f"{no_such(self.path)}; {self.named_by} has to be {expected}, or an HDF5 file",
             )
         if os.path.isdir(self.path):
             from ave_env.scenes.files.folder import FolderScenes

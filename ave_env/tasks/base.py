@@ -85,6 +85,18 @@ class Task(abc.ABC):
     def measure(self, belief: Beliefs, truth: Truth) -> dict[str, np.ndarray]:
         """All `columns` of N beliefs, each bool, int64 or float64 `[N]`."""
 
+    def measure_scored(
+        self, belief: Beliefs, truth: Truth, score: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """As `measure`, of beliefs whose score is known: nothing needs to be computed twice.
+
+        Args:
+            belief: Parts of the belief by name.
+            truth: What is so.
+            score: What `score` has said of this belief.
+        """
+        return self.measure(belief, truth)
+
     def measure_step(self, belief: Beliefs, truth: Truth, score: np.ndarray) -> Columns:
         """The columns that `info`'s metrics are computed from, at every step of an environment.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from ave_env.scenes.base import Scenes
@@ -24,11 +26,26 @@ class Classification(Task):
     def __init__(self, num_classes: int) -> None:
         # Of five classes or fewer the true one could hardly not be among the five most probable.
         dropped = () if num_classes > 5 else ("top5_accuracy",)
-        self.metrics = tuple(each for each in METRICS if each.name not in dropped)
+        guessed = {"accuracy": 1 / num_classes, "top5_accuracy": 5 / num_classes}
+        self.metrics = tuple(
+            dataclasses.replace(each, chance=guessed.get(each.name))
+            for each in METRICS
+            if each.name not in dropped
+        )
 
     @classmethod
     def of(cls, scenes: Scenes) -> Classification:
-        """The task for the classes of some scenes."""
+        """The task for the classes of some scenes.
+
+        Raises:
+            ValueError: The scenes have no classes.
+        """
+        if not scenes.labelled:
+            raise ValueError(
+                f"the {scenes.name!r} scenes have no classes to tell apart; use "
+                "task='reconstruction' (--task reconstruction), or give them classes: a folder per "
+                "class, labels of ArrayScenes"
+            )
         return cls(len(scenes.class_names))
 
     def score(self, belief: Beliefs, truth: Truth) -> np.ndarray:

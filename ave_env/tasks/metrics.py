@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from encoders.support.rounding import written
+
 # What was measured of N scenes, by name: `[N]` at one step, or `[N, T+1]` after t = 0..T glimpses.
 Columns = Mapping[str, np.ndarray]
 
@@ -26,10 +28,12 @@ class Metric:
         format: Format specification of a scaled value.
         limits: Ends of the axis of curves, scaled; None = as the values demand.
         value: Computes it from the task's columns, elementwise; a function of a module, so that
-            environments can be pickled. None = the column of its name.
+            environments can be pickled. None = the column of its name. Where it is True or False,
+            its mean is a proportion and gets the interval of one.
         aggregate: Computes it after each of T+1 glimpses, `[T+1]`, from the columns `[N, T+1]` of
             all scenes together, where it is no mean over scenes. It then has no interval over
             scenes, no value of a single scene, and no place in `info`.
+        chance: What guessing gets on average, as measured; None where nobody knows.
         in_info: Whether every step's `info` holds it.
         missing: What `info` holds where there is no belief to measure.
     """
@@ -44,6 +48,7 @@ class Metric:
     limits: tuple[float, float] | None = None
     value: Callable[[Columns], np.ndarray] | None = None
     aggregate: Callable[[Columns], np.ndarray] | None = None
+    chance: float | None = None
     in_info: bool = True
     missing: float = -1.0
 
@@ -57,6 +62,11 @@ class Metric:
     def title(self) -> str:
         """Label and unit, as at an axis: "accuracy (%)"."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def axis_title(self) -> str:
+        """The title and which way is good: "accuracy (%), higher is better"."""
+        return f"{self.title}, {self.better} is better" if self.better else self.title
 
     @property
     def sign(self) -> int:
@@ -74,16 +84,21 @@ class Metric:
         values = columns[self.name] if self.value is None else self.value(columns)
         return np.asarray(values, np.float64)
 
+    def is_proportion(self, columns: Columns) -> bool:
+        """Whether its mean is the share of the scenes where something is so: True or False."""
+        if self.aggregate is not None:
+            return False
+        values = columns[self.name] if self.value is None else self.value(columns)
+        return np.asarray(values).dtype == np.bool_
+
     def text(self, value: float, sign: str = "") -> str:
-        """A value as people read it: scaled and formatted.
+        """A value as people read it: scaled, rounded and formatted.
 
         Args:
             value: As measured.
             sign: "+" to write a plus before positive values, as for differences.
         """
-        scaled = self.scale * float(value)
-        # Adding zero turns the minus of a rounded -0.0 into a plus.
-        return format(float(format(scaled, self.format)) + 0.0, sign + self.format)
+        return written(self.scale * float(value), self.format, sign)
 
 
 COVERAGE = Metric(

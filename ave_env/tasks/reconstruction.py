@@ -60,8 +60,14 @@ class Reconstruction(Task):
 
     def measure(self, belief: Beliefs, truth: Truth) -> dict[str, np.ndarray]:
         """The error above as `rmse`, and those of `measure_pixels`, float64 `[N]`."""
+        return self.measure_scored(belief, truth, self.score(belief, truth))
+
+    def measure_scored(
+        self, belief: Beliefs, truth: Truth, score: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The same, with the error that the score knows already."""
         errors = measure_pixels(belief["pixels"], truth.images, truth.visited)
-        return {"rmse": -self.score(belief, truth), **errors}
+        return {"rmse": -score, **errors}
 
     def measure_step(self, belief: Beliefs, truth: Truth, score: np.ndarray) -> Columns:
         """`rmse` alone, which the score knows already."""

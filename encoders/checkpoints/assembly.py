@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
 import torch
-from torch import Tensor
 
+from encoders.checkpoints.assumptions import complete
 from encoders.checkpoints.published import PublishedWeights
 from encoders.checkpoints.shapes import WeightsShape
 from encoders.checkpoints.tensors import check_tensors
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.config import IMAGENET_MEAN, IMAGENET_STD, DecoderConfig, EncoderConfig
+from encoders.config import DecoderConfig, EncoderConfig
 from encoders.families.tore.model import GlimpseEncoder, build_encoder
 from encoders.layers.positions import fit_positions, recognise_sincos
 
+_USUAL_EPS = 1e-6  # of timm's VisionTransformer
 
-def assemble(weights: PublishedWeights, name: str, patch_size: int | None = None) -> GlimpseEncoder:
+
+def assemble(
+    weights: PublishedWeights,
+    name: str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    patch_size: int | None = None,
+) -> GlimpseEncoder:
     """Builds the encoder that tensors describe, and loads them.
 
     Args:
         weights: Tensors under published names, and what is known beside them.
         name: What the encoder is called.
+        image_size: Height and width of the scenes to encode; position tables are fitted. None =
+            those it was trained on.
         patch_size: Checked against the tensors when given.
 
     Returns:
@@ -33,8 +44,15 @@ def assemble(weights: PublishedWeights, name: str, patch_size: int | None = None
             is not known.
     """
     tensors = dict(weights.tensors)
+    shape = WeightsShape.of(tensors)
+    if patch_size not in (None, shape.patch_size):
+        raise CheckpointError(
+            f"the patch embedding has patches of {shape.patch_size} pixels, not {patch_size}"
+        )
     try:
-        config = _read_config(weights, name, patch_size)
+        weights = complete(weights)
+        positions = _read_positions(weights, shape)
+        config = _describe(weights, shape, positions, name, image_size)
         encoder = build_encoder(config)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
@@ -44,7 +62,9 @@ def assemble(weights: PublishedWeights, name: str, patch_size: int | None = None
     for table, prefix in prefixes.items():
         if table in tensors and table in ours and tensors[table].ndim == 3:
             try:
-                tensors[table] = fit_positions(tensors[table], config.grid, prefix)
+                tensors[table] = fit_positions(
+                    tensors[table], config.grid, prefix, source_grid=positions.grid
+                )
             except ValueError as error:
                 raise CheckpointError(f"{table}: {error}") from error
     expected = {name: encoder.state_dict()[key] for name, key in ours.items()}
@@ -60,86 +80,109 @@ def _published_name(name: str) -> str:
     return re.sub(r"^decoder\.", "decoder_", name.removeprefix("backbone.vit."))
 
 
-def _read_config(weights: PublishedWeights, name: str, patch_size: int | None) -> EncoderConfig:
+def _describe(
+    weights: PublishedWeights,
+    shape: WeightsShape,
+    positions: _Positions,
+    name: str,
+    image_size: tuple[int, int] | None,
+) -> EncoderConfig:
     """Describes the encoder that the tensors, and what is known beside them, make up.
 
     Raises:
-        CheckpointError: They make up none, or something is not known.
+        CheckpointError: Something is not known.
         ValueError: The image size does not go with the patch size.
     """
-    shape = WeightsShape.of(weights.tensors)
-    if patch_size not in (None, shape.patch_size):
-        raise CheckpointError(
-            f"the patch embedding has patches of {shape.patch_size} pixels, not {patch_size}"
-        )
-    named = weights.timm_model is not None  # then the name stands for all arguments
-    num_heads = 0 if named else _check_heads(weights.num_heads, shape.width, "num_heads")
-    no_embed_class, image_size = _read_positions(
-        weights.tensors["pos_embed"], shape, weights.image_size
-    )
+    assert weights.mean is not None  # `complete` leaves nothing open but heads
+    assert weights.std is not None
+    assumed = weights.assumed | ({"trained_image_size"} if positions.assumed else set())
+    if weights.timm_model is not None:  # then the name stands for all arguments
+        vit = dict(weights.timm_arguments)
+        assumed -= {"num_heads"}
+    else:
+        heads = _check_heads(weights.num_heads, shape.width, "num_heads")
+        vit = shape.vit_arguments(heads, positions.no_embed_class)
+        if weights.activation != "gelu":
+            vit["act_layer"] = weights.activation
     decoder = None
     if shape.decoder is not None:
         width, depth = shape.decoder
         heads = _check_heads(weights.decoder_num_heads, width, "decoder_num_heads")
         decoder = DecoderConfig(width, depth, heads)
+    trained_size = tuple(count * shape.patch_size for count in positions.grid)
     return EncoderConfig(
         name=name,
-        vit={} if named else shape.vit_arguments(num_heads, no_embed_class),
+        vit=vit,
         timm_model=weights.timm_model,
-        image_size=image_size,
+        image_size=image_size or (trained_size[0], trained_size[1]),
         patch_size=shape.patch_size,
         num_classes=shape.num_classes,
         decoder=decoder,
         weights="pretrained",
-        norm_eps=weights.norm_eps,
-        patch_normalised_pixels=weights.patch_normalised_pixels,
-        mean=weights.mean or IMAGENET_MEAN,
-        std=weights.std or IMAGENET_STD,
+        norm_eps=weights.norm_eps if weights.timm_model or weights.norm_eps != _USUAL_EPS else None,
+        patch_normalised_pixels=bool(weights.patch_normalised_pixels),
+        mean=weights.mean,
+        std=weights.std,
+        interpolation=weights.interpolation,
+        assumed=tuple(sorted(assumed)),
     )
 
 
-def _read_positions(
-    table: Tensor, shape: WeightsShape, image_size: tuple[int, int] | None
-) -> tuple[bool, tuple[int, int]]:
-    """Finds out what the rows of a position table stand for.
+@dataclasses.dataclass(frozen=True)
+class _Positions:
+    """What the rows of a position table stand for.
 
-    Args:
-        table: `[1, rows, D]`.
-        shape: Of the model it belongs to.
-        image_size: Height and width asked for; None = those the table was made for.
+    Attributes:
+        no_embed_class: Whether the patches alone have rows, and not the prefix tokens.
+        grid: Rows and columns of patches that it was made for.
+        assumed: Whether the grid is but the likeliest.
+    """
 
-    Returns:
-        Whether the patches alone have rows, and not the prefix tokens; and the image size.
+    no_embed_class: bool
+    grid: tuple[int, int]
+    assumed: bool = False
+
+
+def _read_positions(weights: PublishedWeights, shape: WeightsShape) -> _Positions:
+    """Finds out which grid a position table was made for.
+
+    A sine-cosine table says so. Of a learned one the number of rows tells nothing but the number of
+    patches, so that the grid must be known; a square is assumed where the number allows it.
 
     Raises:
-        CheckpointError: The rows do not tell the image size.
+        CheckpointError: It is not known.
     """
-    rows, prefix, side = table.shape[1], shape.num_prefix_tokens, shape.patch_size
-    for count in sorted({prefix, 0}, reverse=True):
-        if layout := recognise_sincos(table, count):
-            height, width = image_size or (layout.grid[0] * side, layout.grid[1] * side)
-            return count < prefix, (height, width)
-    # Learned tables were made for square images, except where the image size asked for fits.
-    square_without, square_with = _is_square(rows), _is_square(rows - prefix)
-    if image_size is None:
-        if not (square_without or square_with):
+    table, prefix, side = weights.tensors["pos_embed"], shape.num_prefix_tokens, shape.patch_size
+    firsts = [prefix, 0] if prefix else [0]
+    if weights.no_embed_class is not None:
+        firsts = [0 if weights.no_embed_class else prefix]
+    for first in firsts:
+        if layout := recognise_sincos(table, first):
+            return _Positions(first < prefix, layout.grid)
+    counts = {first: table.shape[1] - first for first in firsts}
+    for size in (weights.image_size, weights.usual_image_size):
+        if size is None:
+            continue
+        grid = (size[0] // side, size[1] // side)
+        for first, count in counts.items():
+            if count == math.prod(grid):
+                return _Positions(first < prefix, grid)
+        if size == weights.image_size:
             raise CheckpointError(
-                f"pos_embed has {rows} rows, which do not form a square grid; give the image size"
+                f"pos_embed has {table.shape[1]} rows, which are not those of the "
+                f"{grid[0]}x{grid[1]} patches of {size[0]}x{size[1]} pixels; give the image size "
+                "it was trained at (--trained-size)"
             )
-        edge = side * math.isqrt(rows if square_without else rows - prefix)
-        return square_without and prefix > 0, (edge, edge)
-    height, width = image_size
-    patches = (height // side) * (width // side)
-    if rows == patches + prefix:
-        return False, (height, width)
-    if rows == patches:
-        # Could also be a square table with prefix rows; patches alone go with layer scale.
-        return shape.layer_scale or not square_with, (height, width)
-    return square_without and not square_with, (height, width)
-
-
-def _is_square(count: int) -> bool:
-    return count >= 0 and math.isqrt(count) ** 2 == count
+    squares = {first: math.isqrt(max(count, 0)) for first, count in counts.items()}
+    squares = {first: edge for first, edge in squares.items() if 0 < edge**2 == counts[first]}
+    if len(squares) != 1:
+        which = "are no square grid" if not squares else "may be one of several grids"
+        raise CheckpointError(
+            f"pos_embed has {table.shape[1]} rows, which {which}; give the image size it was "
+            "trained at (--trained-size)"
+        )
+    ((first, edge),) = squares.items()
+    return _Positions(first < prefix, (edge, edge), assumed=True)
 
 
 def _check_heads(heads: int | None, width: int, name: str) -> int:

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from encoders.checkpoints.importing import ImportOptions, import_encoder
+from encoders.checkpoints.assumptions import list_assumptions
+from encoders.checkpoints.importing import ImportOptions, read_encoder
 from encoders.checkpoints.published import read_published
 from encoders.checkpoints.tensors import listed
 from encoders.checkpoints.unwrapping import BRANCHES
@@ -20,6 +21,7 @@ from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.positions import recognise_sincos
 from encoders.protocol import Encoder, EncoderDescription
 from encoders.storage import find_encoder_folder, save_encoder, weights_hash
+from encoders.support.choices import ACTIVATIONS
 
 DESCRIPTION = """\
 inspect prints what a file of weights is, the shapes in it, whether an encoder can be made of it,
@@ -42,8 +44,13 @@ def encoder_summary(encoder: Encoder) -> str:
     lines["class head"] = _class_head(config)
     if isinstance(encoder, GlimpseEncoder):
         lines["positions"] = _positions(encoder)
+        lines["colours"] = _colours(encoder)
+        lines["layers"] = _layers(encoder)
     lines["parameters"] = f"{sum(parameter.numel() for parameter in parameters):,}"
     lines["hash"] = weights_hash(encoder)
+    if isinstance(encoder, GlimpseEncoder) and encoder.config.assumed:
+        lines["ASSUMED"] = "; ".join(list_assumptions(encoder.config))
+        lines[""] = "the file does not say so: name its model or give the values (see --help)"
     return "\n".join(f"  {name:<12}{value}" for name, value in lines.items())
 
 
@@ -67,6 +74,18 @@ def _tore_sizes(encoder: GlimpseEncoder) -> dict[str, str]:
         f"{encoder.backbone.num_prefix_tokens} prefix tokens",
         "decoder": decoder,
     }
+
+
+def _colours(encoder: GlimpseEncoder) -> str:
+    config, scaled = encoder.config, encoder.config.interpolation
+    mean, std = (" ".join(f"{value:g}" for value in each) for each in (config.mean, config.std))
+    return f"mean {mean}, std {std}" + (f", images scaled by {scaled}" if scaled else "")
+
+
+def _layers(encoder: GlimpseEncoder) -> str:
+    settings = encoder.parts()["backbone"].settings
+    epsilons = ", ".join(f"{epsilon:g}" for epsilon in settings["norm_epsilons"])
+    return f"activation {', '.join(settings['activations'])}, norm epsilon {epsilons}"
 
 
 def _positions(encoder: GlimpseEncoder) -> str:
@@ -109,7 +128,7 @@ def inspect(path: Path, options: ImportOptions) -> bool:
         if weights.dropped:
             print(f"  not part of the encoder, left out: {listed(weights.dropped)}")
     try:
-        encoder = import_encoder(path, **options)
+        encoder = read_encoder(path, **options)
     except CheckpointError as error:
         print(f"does not fit: {error}")
         return False
@@ -130,7 +149,7 @@ def convert(path: Path, out: Path, options: ImportOptions) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} exists; nothing is overwritten")
-    encoder = import_encoder(path, **options)
+    encoder = read_encoder(path, **options)
     save_encoder(encoder, out)
     print(f"{out}:\n{encoder_summary(encoder)}")
 
@@ -161,8 +180,14 @@ def _import_options(given: argparse.Namespace) -> ImportOptions:
         num_heads=given.num_heads,
         decoder_num_heads=given.decoder_num_heads,
         class_names=tuple(names.read_text("utf-8").splitlines()) if names else None,
+        trained_image_size=tuple(given.trained_size) if given.trained_size else None,
         branch=given.branch,
         timm_model=given.timm_model,
+        mean=tuple(given.mean) if given.mean else None,
+        std=tuple(given.std) if given.std else None,
+        activation=given.activation,
+        norm_eps=given.norm_eps,
+        patch_normalised_pixels=given.norm_pix_loss,
     )
 
 
@@ -191,6 +216,13 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="scenes to encode; position tables are fitted (default: as trained)",
     )
     command.add_argument(
+        "--trained-size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="images it was trained on, where a learned position table is not square",
+    )
+    command.add_argument(
         "--num-heads", type=int, metavar="N", help="attention heads (default: as published)"
     )
     command.add_argument(
@@ -207,5 +239,21 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timm-model",
         metavar="NAME",
-        help="timm's name of the architecture, where the tensors do not describe it",
+        help="timm's name of the model, with or without the tag of its weights: says what tensors "
+        "do not",
+    )
+    for name, text in (("mean", "means"), ("std", "standard deviations")):
+        command.add_argument(
+            f"--{name}",
+            type=float,
+            nargs=3,
+            metavar=("R", "G", "B"),
+            help=f"channel {text} of the normalisation, on colours from 0 to 1",
+        )
+    command.add_argument("--activation", choices=ACTIVATIONS, help="of the MLPs")
+    command.add_argument("--norm-eps", type=float, metavar="E", help="epsilon of all layer norms")
+    command.add_argument(
+        "--norm-pix-loss",
+        action=argparse.BooleanOptionalAction,
+        help="whether the decoder's pixels are relative to each patch's mean and spread",
     )

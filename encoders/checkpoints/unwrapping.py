@@ -17,6 +17,13 @@ BRANCHES = (*_CONTAINERS, *_MOCO_BRANCHES)
 
 PATCH_EMBEDDING = "patch_embed.proj.weight"
 
+# Publications that are known by what their files look like.
+MOCO = "MoCo v3"
+DINO = "DINO"
+MAE = "masked autoencoder"
+AME_OR_TORE = "AME or TORE (Lightning)"
+DISTILLED_DEIT = "distilled DeiT"
+
 
 @dataclasses.dataclass(frozen=True)
 class Unwrapped:
@@ -44,18 +51,18 @@ class Unwrapped:
     def kind(self) -> str:
         """Where such weights come from, for people."""
         if self.is_moco:
-            return "MoCo v3"
+            return MOCO
         if self.container in ("teacher", "student"):
-            return "DINO"
+            return DINO
         if any("head.last_layer" in name for name in self.dropped):
-            return "DINO"
+            return DINO
         if "mae" in self.prefix.split("."):
-            return "AME or TORE (Lightning)"
+            return AME_OR_TORE
         if "decoder_embed.weight" in self.tensors:
-            return "masked autoencoder"
+            return MAE
         if "blocks.0.ls1.gamma" in self.tensors:
             return "Vision Transformer with layer scale (DeiT-III)"
-        return "distilled DeiT" if "dist_token" in self.tensors else "Vision Transformer"
+        return DISTILLED_DEIT if "dist_token" in self.tensors else "Vision Transformer"
 
 
 def find_tensors(
@@ -73,10 +80,10 @@ def find_tensors(
     Raises:
         CheckpointError: There are none, or the branch asked for is missing.
     """
-    if any(isinstance(value, Tensor) for value in content.values()):
-        return None, _tensors_only(content)
     containers = {key: content.get(key) for key in _CONTAINERS}
     present = {key: value for key, value in containers.items() if isinstance(value, Mapping)}
+    if not present and any(isinstance(value, Tensor) for value in content.values()):
+        return None, _tensors_only(content)
     if branch in _CONTAINERS and branch not in present:
         raise CheckpointError(f"no branch {branch!r}; there are {list(present)}")
     if not present:

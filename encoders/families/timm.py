@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import huggingface_hub
@@ -15,12 +14,12 @@ from timm.data import ImageNetInfo
 from timm.models import PretrainedCfg
 
 from encoders.config import EncoderConfig
+from encoders.families.timm_models import channels, published_config
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.families.tore.surgery import PatchVit
 from encoders.registry import TIMM_PREFIX
 from encoders.support.notices import warn
 
-TIMM_MODULES = ("vision_transformer", "deit")
 _HUB_FILES = ["model.safetensors", "pytorch_model.bin"]
 
 
@@ -29,12 +28,15 @@ def from_timm(
 ) -> GlimpseEncoder:
     """Creates the encoder of a `timm/<name>`; see `encoders.create.create_encoder`.
 
+    Published weights keep the image size that they were trained at, so that the encoder is still
+    to be resized; random ones are drawn for the size asked for.
+
     Raises:
-        ValueError: timm has no such model or weights, or it is no plain Vision Transformer.
+        ValueError: timm has no such model or weights, or it is not a plain Vision Transformer.
         RuntimeError: `pretrained=True` and the weights are not available.
     """
     model_name = name.removeprefix(TIMM_PREFIX)
-    published = _published_config(model_name)
+    published = published_config(model_name)
     weights: Literal["random", "pretrained"] = "random"
     vit: Any = None  # torch types the attributes of modules as tensors or modules
     if pretrained is not False and published.has_weights:
@@ -43,7 +45,6 @@ def from_timm(
                 model_name,
                 pretrained=True,
                 pretrained_cfg_overlay=_cached_source(published),
-                img_size=image_size,
             )
             weights = "pretrained"
         except Exception as error:  # whatever a hub client raises
@@ -78,9 +79,10 @@ def from_timm(
         num_classes=num_classes,
         timm_model=model_name.split(".")[0],
         class_names=names,
-        mean=_triple(published.mean),
-        std=_triple(published.std),
+        mean=channels(published.mean),
+        std=channels(published.std),
         weights=weights,
+        interpolation=published.interpolation,
     )
     return GlimpseEncoder(config, backbone).eval()
 
@@ -110,31 +112,3 @@ def _hub_answers(endpoint: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _triple(channels: Iterable[float]) -> tuple[float, float, float]:
-    red, green, blue = channels
-    return red, green, blue
-
-
-def _published_config(model_name: str) -> PretrainedCfg:
-    """What timm knows of a model's weights.
-
-    Raises:
-        ValueError: timm has no such model or weights, or it is no plain Vision Transformer.
-    """
-    architecture = model_name.split(".")[0]
-    if not timm.is_model(architecture):
-        close = timm.list_models(f"*{architecture.split('_')[0]}*")[:5]
-        raise ValueError(f"timm has no model {architecture!r}; some that it has: {close}")
-    if not timm.models.is_model_in_modules(architecture, TIMM_MODULES):
-        raise ValueError(
-            f"{architecture!r} is not a plain timm VisionTransformer; choose one of "
-            "encoders.list_encoders('timm/*')"
-        )
-    try:
-        published = timm.get_pretrained_cfg(model_name)
-    except RuntimeError as error:
-        known = timm.list_pretrained(f"{architecture}.*")
-        raise ValueError(f"timm has no weights {model_name!r}; it has {known}") from error
-    return published or PretrainedCfg()

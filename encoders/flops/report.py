@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,21 +15,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tyro
 
-from encoders.flops.count import FLOPS_CONVENTION
+from encoders.flops.count import FLOPS_CONVENTION, PARTS
 from encoders.flops.episode import REGIMES, EpisodeCosts, RegimeName, episode_costs
 from encoders.flops.figure import draw_costs
+from encoders.support.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
+PICTURES, TABLE = (".png", ".svg", ".pdf"), ".csv"
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Prints and draws what every step of an episode costs, for several split blocks K.
 
-    The saving by recycling tokens and the saving by a lighter decoder are shown apart. One
-    multiply-accumulate counts as one.
+    The saving by recycling tokens and the saving by a lighter decoder are shown apart. In GFLOPs,
+    where one multiply-accumulate counts as one.
 
     Attributes:
         encoder: Name or folder of an encoder; of `timm/` names only the shape is taken.
@@ -42,7 +48,7 @@ class Options:
         outputs: What is computed after each glimpse; None = logits where there is a class head, the
             entropy map and pixels.
         charge_prior: Charge the belief before the first glimpse, a constant, to every episode.
-        output: PNG to draw.
+        output: Picture (.png, .svg, .pdf) or table (.csv) to write.
     """
 
     encoder: str = "tore-nano"
@@ -56,6 +62,13 @@ class Options:
     outputs: tuple[str, ...] | None = None
     charge_prior: bool = False
     output: Path = Path("flops.png")
+
+    def __post_init__(self) -> None:
+        if self.output.suffix.lower() not in (*PICTURES, TABLE):
+            raise ValueError(
+                f"output={str(self.output)!r}; expected a name that ends in "
+                f"{', '.join(PICTURES)} (a picture) or {TABLE} (a table)"
+            )
 
 
 def print_costs(costs: EpisodeCosts, console: Console | None = None) -> None:
@@ -85,9 +98,9 @@ def cost_table(costs: EpisodeCosts) -> Table:
     from rich import box
     from rich.table import Table
 
-    scale, unit = (1e9, "GMAC") if np.max(costs.heavy.total) >= 1e9 else (1e6, "MMAC")
+    decimals = 3 if np.max(costs.heavy.total) >= 1e9 else 6
     table = Table(
-        title=f"{costs.title}: {unit} per step",
+        title=f"{costs.title}: GFLOPs per step",
         box=box.SIMPLE_HEAD,
         title_style="bold",
         padding=(0, 1, 0, 0),
@@ -101,10 +114,12 @@ def cost_table(costs: EpisodeCosts) -> Table:
 
     steps = np.stack([each.total for each in (costs.heavy, costs.light, *costs.recycled.values())])
     for glimpse, tokens, row in zip(costs.glimpses, costs.tokens, steps.T, strict=True):
-        table.add_row(str(glimpse), str(tokens), *(f"{cost / scale:,.3f}" for cost in row))
+        table.add_row(str(glimpse), str(tokens), *(f"{cost / 1e9:,.{decimals}f}" for cost in row))
     table.add_section()
     totals = steps.sum(axis=1)
-    table.add_row("episode", "", *(f"{total / scale:,.3f}" for total in totals), style="bold")
+    table.add_row(
+        "episode", "", *(f"{total / 1e9:,.{decimals}f}" for total in totals), style="bold"
+    )
     for name, empty, shares in (
         ("saved", 2, 1 - totals[1:] / totals[0]),
         ("by decoder", 2, [costs.saved_by_decoder] * len(totals[1:])),
@@ -115,16 +130,40 @@ def cost_table(costs: EpisodeCosts) -> Table:
     return table
 
 
+def write_costs(costs: EpisodeCosts, path: Path) -> None:
+    """Writes a CSV of FLOPs: a row per way to a belief and step, with the parts of its cost.
+
+    Args:
+        costs: What to write.
+        path: File to write; appears whole or not at all.
+    """
+    ways = [
+        ("all anew", "", costs.heavy_decoder, costs.heavy),
+        ("all anew", "", costs.light_decoder, costs.light),
+        *(("recycled", split, costs.light_decoder, one) for split, one in costs.recycled.items()),
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = [f"flops_{part}" for part in PARTS]
+    writer.writerow(["way", "split_block", "decoder", "glimpse", "tokens", *parts, "flops"])
+    for way, split, decoder, count in ways:
+        numbers = np.vstack([count.by_part(), count.total]).T
+        for glimpse, tokens, row in zip(costs.glimpses, costs.tokens, numbers, strict=True):
+            writer.writerow([way, split, decoder, glimpse, tokens, *row])
+    write_text(path, text.getvalue())
+
+
 def main() -> None:
-    """Parses the command line, prints the table and draws the picture."""
+    """Parses the command line, prints the table and writes the picture or the table."""
     options = tyro.cli(Options, prog="python -m encoders.flops")
     try:
         costs = _compute(options)
         print_costs(costs)
-        draw_costs(costs, options.output)
+        is_table = options.output.suffix.lower() == TABLE
+        (write_costs if is_table else draw_costs)(costs, options.output)
     except (ValueError, OSError) as error:
         sys.exit(f"encoders.flops: error: {error}")
-    print(f"picture: {options.output}")
+    print(f"{'table' if is_table else 'picture'}: {options.output}")
 
 
 def _compute(options: Options) -> EpisodeCosts:

@@ -108,14 +108,14 @@ def fit_positions(
         table: `[1, prefix + patches, D]`.
         grid: Rows and columns wanted.
         num_prefix_tokens: Rows before the patches.
-        source_grid: Rows and columns of a learned table; None = `grid` when the number of rows is
-            right, else a square.
+        source_grid: Rows and columns that a learned table was made for, which its number of rows
+            does not tell; a sine-cosine table says so itself.
 
     Returns:
         `[1, prefix + rows * columns, D]`, with the table's dtype and device.
 
     Raises:
-        ValueError: A learned table that is neither for `source_grid`, nor `grid`, nor square.
+        ValueError: A learned table without `source_grid`, or with another number of rows.
     """
     if layout := recognise_sincos(table, num_prefix_tokens):
         if layout.grid == grid:
@@ -126,12 +126,14 @@ def fit_positions(
         return fresh.to(table.device)
     count = table.shape[1] - num_prefix_tokens
     if source_grid is None:
-        side = math.isqrt(max(count, 0))
-        source_grid = grid if count == math.prod(grid) else (side, side)
+        raise ValueError(
+            f"a learned position table for {count} patches does not tell its grid; give the image "
+            "size it was trained at"
+        )
     if count != math.prod(source_grid):
         raise ValueError(
-            f"a learned position table for {count} patches is neither square nor for a "
-            f"{grid[0]}x{grid[1]} grid; give the image size it was trained at"
+            f"a learned position table for {count} patches is not for a grid of "
+            f"{source_grid[0]}x{source_grid[1]}; give the image size it was trained at"
         )
     if source_grid == grid:
         return table

@@ -8,4 +8,9 @@ from typing import Literal
 Precision = Literal["float32", "bfloat16", "auto"]
 """Number format of matrix products; "auto" is bfloat16 where the device has it natively."""
 
+Activation = Literal["gelu", "quick_gelu", "gelu_tanh", "relu", "silu"]
+"""Activation of a Vision Transformer's MLPs, by timm's names."""
+
+ACTIVATIONS: tuple[str, ...] = typing.get_args(Activation)
+
 PRECISIONS: tuple[str, ...] = typing.get_args(Precision)

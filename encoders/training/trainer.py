@@ -32,7 +32,7 @@ from encoders.training.config import TrainingConfig
 from encoders.training.glimpses import full_view, random_glimpses, random_tiles
 from encoders.training.objective import glimpses_and_targets, objective_outputs, tore_loss
 from encoders.training.order import SceneOrder
-from encoders.training.validation import LabelledImages, describe, validate
+from encoders.training.validation import LabelledImages, tabulate, validate
 
 STATE_FILE = "training_state.pt"
 _NOT_DECAYED = ("pos_embed", "_token")
@@ -172,6 +172,7 @@ class EncoderTrainer:
             desc="training",
             smoothing=0.05,
         )
+        rows = 0
         try:
             while self.step < self.total_steps:
                 self._run_epoch(bar, writer)
@@ -180,7 +181,8 @@ class EncoderTrainer:
                 if writer is not None:
                     for name, value in metrics.items():
                         writer.add_scalar(f"validation/{name}", value, self.step)
-                    bar.write(f"step {self.step}: {describe(metrics)}")
+                    bar.write(tabulate(self.history[-1:], heading=not rows))
+                    rows += 1
                 self.save()
         except KeyboardInterrupt:
             self.save()
@@ -223,9 +225,7 @@ class EncoderTrainer:
         Raises:
             CheckpointError: Nothing to resume from.
         """
-        path = self.folder / STATE_FILE
-        if not path.is_file():
-            raise CheckpointError(f"{self.folder}: no {STATE_FILE} to resume from")
+        path = check_resumable(self.folder)
         state = torch.load(path, map_location=self.device, weights_only=True)
         saved = load_encoder(self.folder)
         load_strictly(self.encoder, saved.state_dict(), str(self.folder))
@@ -291,6 +291,18 @@ class EncoderTrainer:
             return self.config.learning_rate * (self.step + 1) / warmup
         progress = (self.step - warmup) / max(self.total_steps - warmup, 1)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def check_resumable(folder: Path) -> Path:
+    """The file in a run folder with what a run needs to go on.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: no {STATE_FILE} to resume from; start a new run")
+    return path
 
 
 class _Pixels(Dataset):

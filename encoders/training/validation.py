@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -82,13 +83,42 @@ def validate(
     return {name: total / count for name, total in sums.items()}
 
 
-def describe(metrics: dict[str, float]) -> str:
-    """One line of metrics: percentages for accuracies, grey levels for RMSE."""
-    return ", ".join(
-        f"{name} {100 * value:.1f} %" if name.startswith("accuracy") else f"{name} {value:.1f}"
-        for name, value in metrics.items()
-        if name != "step"
-    )
+def tabulate(history: Sequence[Mapping[str, float]], *, heading: bool = True) -> str:
+    """A table of what `validate` returned at several steps, at most 100 characters wide.
+
+    Args:
+        history: Metrics with `step`, the oldest first; all with the same names.
+        heading: Begin with two lines that say what the columns are.
+
+    Returns:
+        A line per step: accuracies in per cent, RMSE in grey levels, for every split block K.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in history[0]:
+        view, _, split = name.rpartition("_k")
+        if view:
+            groups.setdefault(view, []).append(split)
+    titles = {view: _title(view) for view in groups}
+    widths = {view: max(7 * len(each), len(titles[view]) + 1) for view, each in groups.items()}
+    lines = []
+    if heading:
+        lines.append([" " * 8, *(titles[view].rjust(widths[view]) for view in groups)])
+        splits = {view: "".join(f"K={k}".rjust(7) for k in each) for view, each in groups.items()}
+        lines.append(["step".rjust(8), *(splits[view].rjust(widths[view]) for view in groups)])
+    for metrics in history:
+        cells = [f"{metrics['step']:8.0f}"]
+        for view, each in groups.items():
+            scale = 100 if view.startswith("accuracy") else 1
+            values = (scale * metrics[f"{view}_k{split}"] for split in each)
+            cells.append("".join(f"{value:7.1f}" for value in values).rjust(widths[view]))
+        lines.append(cells)
+    return "\n".join(" |".join(line) for line in lines)
+
+
+def _title(view: str) -> str:
+    measure, _, how = view.partition("_")
+    measure = {"accuracy": "accuracy %", "rmse": "RMSE (0-255)"}[measure]
+    return f"{measure}, {how.replace('_', ' ')}"
 
 
 def _views(

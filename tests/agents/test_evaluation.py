@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tiny import CLASS_NAMES, SETTINGS, MemoryScenes, raises_naming, tiny_encoder
 
-from agents import make_agent, required_observables
+from agents import Agent, make_agent, required_observables
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.exploring import explore as explore_scenes
-from agents.evaluation.statistics import bootstrap_interval
+from agents.evaluation.statistics import newcombe_interval
 from agents.evaluation.walk import EpisodeRecorder, balanced_rows, evaluate
 from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
+from agents.registry import agent_class
 from agents.reports.files import write_results
 from agents.reports.tables import print_comparison
 from ave_env import ActiveExplorationEnv, ActiveExplorationVectorEnv
 from encoders import replace_head
+from encoders.storage import save_encoder
 
 SCENES = MemoryScenes()
 ENCODER = tiny_encoder()
@@ -210,9 +212,9 @@ def test_differences_are_paired_over_scenes():
         ("center_out", "ame"),
     ]
     hits = {result.label: result.evaluations[0].columns["correct"] for result in comparison.results}
-    expected = bootstrap_interval(hits["raster"].astype(float) - hits["ame"])
+    expected = newcombe_interval(hits["raster"], hits["ame"])
     interval = comparison.differences["raster", "ame"]
-    np.testing.assert_allclose(interval.low, expected.low)
+    np.testing.assert_allclose(interval.low[1:], expected.low[1:])
     # Before the first glimpse they know the same of the same scenes.
     assert interval.mean[0] == interval.low[0] == interval.high[0] == 0
 
@@ -269,6 +271,78 @@ def test_trained_agents_go_by_their_shortest_distinct_names(tmp_path):
     assert labels == ["a", "b"]
     with raises_naming(ValueError, [str(tmp_path / "a"), "encoder"]):
         compare([tmp_path / "a"], encoder=tiny_encoder(depth=4))
+
+
+class TopLeftAgent(Agent):
+    """Takes the first or, if it is told so, the last place that shows something new."""
+
+    name = "top_left"
+
+    def __init__(self, env, seed=0, last=False):
+        super().__init__(env, seed)
+        self.last = last
+
+    def choose(self, observation, deterministic):
+        useful = self.sensor.reveals(observation["visited"])
+        if self.last:
+            return useful.shape[1] - 1 - useful[:, ::-1].argmax(axis=1)
+        return useful.argmax(axis=1)
+
+
+def test_ones_own_agents_stand_beside_the_others():
+    made = TopLeftAgent(make_env("raster", 2), last=True)
+    comparison = compare(["raster", TopLeftAgent, made])
+    assert [result.label for result in comparison.results] == ["raster", "top_left-1", "top_left-2"]
+    assert comparison.results[1].source.endswith(":TopLeftAgent")
+    first, last = (result.evaluations[0].boxes[:, 1, :2] for result in comparison.results[1:])
+    assert (first == 0).all()
+    assert (last == (32, 64)).all()
+    named = compare({"mine": TopLeftAgent, "yours": made})
+    assert [result.label for result in named.results] == ["mine", "yours"]
+
+
+def test_agents_that_were_made_are_copied_and_draw_from_the_seeds_given():
+    env = make_env("random", 3)
+    made = make_agent("random", env, seed=77)
+    before = made.random.bit_generator.state
+    by_name, by_hand = compare({"name": "random", "made": made}, seeds=(3, 4)).results
+    assert made.random.bit_generator.state == before
+    assert made.sensor is env.sensor
+    for one, other in zip(by_name.evaluations, by_hand.evaluations, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+    # One that is told the answer is told that of the scenes it explores.
+    oracle = make_agent("oracle", make_env("oracle", 2))
+    by_name, by_hand = compare({"name": "oracle", "made": oracle}).results
+    np.testing.assert_array_equal(by_name.evaluations[0].boxes, by_hand.evaluations[0].boxes)
+
+
+def test_agents_that_cannot_take_part_are_refused_by_name():
+    made = make_agent("raster", make_env("raster", glimpse_size=3))
+    with raises_naming(ValueError, ["raster", "glimpse_size=3", "glimpse_size=2"]):
+        compare([made])
+    for wrong in (dict, 3, object()):
+        with raises_naming(TypeError, ["no agent", "agents.Agent"]):
+            compare(["raster", wrong])
+    with raises_naming(TypeError, ["'random'", "['random']"]):
+        compare("random")
+    with raises_naming(ValueError, ["twice", "TopLeftAgent"]):
+        compare([TopLeftAgent, TopLeftAgent])
+
+
+def test_what_is_no_agent_is_told_apart(tmp_path):
+    save_encoder(ENCODER, tmp_path / "encoder")
+    (tmp_path / "empty").mkdir()
+    for name, words in (
+        ("randm", ["did you mean 'random'"]),
+        ("./nofolder", ["no such folder", "./nofolder"]),
+        (str(tmp_path / "runs" / "train-7"), ["no such folder", "train-7"]),
+        (str(tmp_path / "empty"), ["empty", "no agent.json"]),
+        (str(tmp_path / "encoder"), ["--encoder"]),
+        ("nomodule:Agent", ["nomodule"]),
+        ("json:dumps", ["json:dumps", "no agent"]),
+    ):
+        with raises_naming((ValueError, TypeError), words):
+            agent_class(name)
 
 
 # Files and tables --------------------------------------------------------------------------------

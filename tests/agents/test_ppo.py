@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import gymnasium as gym
@@ -13,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import tiny_encoder, tiny_env, tiny_vector_env
+from tiny import MemoryScenes, raises_naming, tiny_encoder, tiny_env, tiny_vector_env
 
 from agents import GlimpseVecEnv, make_agent
+from agents.commands.eval_options import RunOptions
 from agents.evaluation.walk import evaluate
 from agents.learning.checkpoints import Checkpoints
 from agents.learning.history import Validation, ValidationHistory
@@ -23,6 +25,9 @@ from agents.learning.ppo.agent import OBSERVABLES, POLICY_FILE, PpoAgent
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
 from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
+from agents.learning.record import read_agent
+from ave_env.configuration import Configuration
+from encoders.parts import part_hashes
 from encoders.storage import weights_hash
 
 CONFIG = PpoConfig(batch_size=16, n_epochs=2, policy_width=8)
@@ -158,7 +163,7 @@ def test_an_agent_refuses_beliefs_it_was_not_trained_on(tmp_path):
     other = tiny_encoder()
     with torch.no_grad():
         other.backbone.vit.cls_token += 1
-    with pytest.raises(ValueError, match=r"trained with encoder 'tiny' \(weights"):
+    with pytest.raises(ValueError, match=r"trained with encoder 'tiny'.* another backbone"):
         PpoAgent(training_env(encoder=other), tmp_path)
     with pytest.raises(
         ValueError, match="trained with split_block=2, the environment has split_block=1"
@@ -194,6 +199,61 @@ def run(folder, halves: bool) -> PpoLearner:
     resumed.load_state(folder)
     resumed.learn(total)
     return resumed
+
+
+@pytest.mark.parametrize(
+    ("rows", "glimpses", "batch_size", "words"),
+    [
+        (1, 1, 16, ["num_envs=1", "num_glimpses=1", "a single step"]),
+        (3, 3, 4, ["num_envs=3", "num_glimpses=3", "batch_size=4 leaves one"]),
+    ],
+)
+def test_a_step_that_would_be_learnt_from_by_itself_is_refused(rows, glimpses, batch_size, words):
+    env = tiny_vector_env(
+        rows, observe=OBSERVABLES, autoreset_mode="SAME_STEP", num_glimpses=glimpses
+    )
+    with raises_naming(ValueError, [*words, "advantages of at least 2 steps"]):
+        PpoLearner(env, dataclasses.replace(CONFIG, batch_size=batch_size))
+
+
+def test_what_an_agent_was_trained_in_is_noted_and_taken_by_an_evaluation(tmp_path):
+    env = training_env(overlap="keep", split_block=1, wrap_azimuth=True)
+    PpoLearner(env, CONFIG).save(tmp_path)
+    description = read_agent(tmp_path)
+    noted = description["environment"]
+    left_out = {"split", "seed", "observe", "cache_bytes", "device", "precision", "threads"}
+    left_out |= {"encoder_options", "split_block"}  # with the encoder
+    assert noted.keys() == {field.name for field in dataclasses.fields(Configuration)} - left_out
+    assert description["encoder_parts"] == part_hashes(env.observer.encoder, OBSERVABLES)
+    options = RunOptions(agents=(str(tmp_path),)).completed()
+    assert (options.sensor, options.overlap, options.split_block) == ("grid", "keep", 1)
+    assert (options.image_size, options.num_glimpses) == ((64, 96), 4)
+    assert options.wrap_azimuth is True
+
+
+def test_a_warm_start_takes_the_policy_and_nothing_else(tmp_path):
+    first = PpoLearner(training_env(), CONFIG, seed=3)
+    first.learn(2 * ROWS * STEPS)
+    first.save(tmp_path)
+    second = PpoLearner(training_env(), CONFIG, seed=4)
+    second.init_from(tmp_path)
+    for name, value in first.model.policy.state_dict().items():
+        assert torch.equal(value, second.model.policy.state_dict()[name]), name
+    assert second.num_timesteps == 0
+    assert not second.model.policy.optimizer.state
+    second.save(tmp_path / "second")
+    assert read_agent(tmp_path / "second")["init_from"]["timesteps"] == 2 * ROWS * STEPS
+    with raises_naming(ValueError, ["glimpse_size=2", "glimpse_size=3"]):
+        PpoLearner(training_env(glimpse_size=3), CONFIG).init_from(tmp_path)
+    size = (32, 96)
+    there = {"scenes": MemoryScenes(size), "encoder": tiny_encoder(image_size=size)}
+    smaller = training_env(image_size=size, **there)
+    with raises_naming(ValueError, ["does not fit", "fits only where", "'tiny'"]):
+        PpoLearner(smaller, CONFIG).init_from(tmp_path)
+    with torch.no_grad():
+        (changed := tiny_encoder()).backbone.vit.cls_token += 1
+    with pytest.warns(UserWarning, match="other weights"):
+        PpoLearner(training_env(encoder=changed), CONFIG).init_from(tmp_path)
 
 
 def test_weights_of_another_shape_are_named(tmp_path):

@@ -1,9 +1,144 @@
-"""Bootstrap intervals, against their definition and the binomial law."""
+"""Intervals: against definitions, published tables, other libraries, and how often they hold."""
+
+import math
 
 import numpy as np
 import pytest
 
-from agents.evaluation.statistics import bootstrap_interval, bootstrap_intervals
+from agents.evaluation.statistics import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    mean_intervals,
+    newcombe_interval,
+    wilson_interval,
+)
+
+# Proportions -------------------------------------------------------------------------------------
+
+
+# statsmodels 0.15.0: proportion_confint(hits, scenes, method="wilson").
+@pytest.mark.parametrize(
+    ("hits", "scenes", "low", "high"),
+    [
+        (0, 16, 0.0, 0.19360768053443655),
+        (300, 300, 0.9873570287754538, 1.0),
+        (1, 12, 0.014865094404917095, 0.35387991114111705),
+        (700, 2000, 0.32940189345498666, 0.37117322072938913),
+        (1, 1, 0.2065493143772374, 1.0),
+        (0, 1, 0.0, 0.7934506856227627),
+    ],
+)
+def test_intervals_of_proportions_are_those_of_statsmodels(hits, scenes, low, high):
+    interval = wilson_interval(np.arange(scenes) < hits)
+    assert interval.method == "wilson"
+    assert interval.mean == hits / scenes
+    assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+
+
+# Table III of Newcombe (1998): both right, the first alone, the second alone, none.
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),
+        ((20, 12, 2, 16), 0.0562, 0.3292),
+        ((18, 12, 2, 18), 0.0562, 0.3290),
+        ((36, 14, 0, 0), 0.1528, 0.4167),
+        ((18, 14, 0, 18), 0.1441, 0.3963),
+        ((2, 97, 1, 0), 0.8721, 0.9854),
+        ((0, 29, 1, 0), 0.6666, 0.9882),
+        ((2, 98, 0, 0), 0.9178, 0.9945),
+        ((0, 30, 0, 0), 0.8395, 1.0),
+        ((54, 0, 0, 0), -0.0664, 0.0664),
+        ((53, 0, 0, 1), -0.0729, 0.0729),
+        ((30, 0, 0, 24), -0.0358, 0.0358),
+        ((27, 0, 0, 27), -0.0351, 0.0351),
+    ],
+)
+def test_intervals_of_paired_differences_are_the_published_ones(table, low, high):
+    first = np.repeat([1, 1, 0, 0], table)
+    second = np.repeat([1, 0, 1, 0], table)
+    interval = newcombe_interval(first, second)
+    assert interval.method == "newcombe"
+    assert interval.mean == pytest.approx((table[1] - table[2]) / sum(table))
+    assert (interval.low, interval.high) == (
+        pytest.approx(low, abs=6e-5),
+        pytest.approx(high, abs=6e-5),
+    )
+    other = newcombe_interval(second, first)
+    assert (other.low, other.high) == (pytest.approx(-interval.high), pytest.approx(-interval.low))
+
+
+def test_nothing_and_everything_have_an_interval_of_some_width():
+    for value in (0.0, 1.0):
+        for seeds in (1, 3):
+            interval = wilson_interval(np.full(16, value), per_scene=seeds)
+            assert interval.high - interval.low == pytest.approx(0.1936, abs=1e-4)
+            difference = newcombe_interval(np.full(16, value), np.full(16, value))
+            assert difference.high == -difference.low == pytest.approx(0.1936, abs=1e-4)
+    # Areas under curves that are 1 throughout, too.
+    (area,) = mean_intervals({"a": np.ones((16, 1))}, {"a": 7.0}).values()
+    assert area.low < 0.85
+
+
+@pytest.mark.parametrize("scenes", [30, 300])
+@pytest.mark.parametrize(("seeds", "alike"), [(1, 0.0), (3, 0.3), (3, 0.9), (5, 0.5)])
+def test_intervals_hold_the_truth_as_often_as_they_say(scenes, seeds, alike):
+    """Scenes of different difficulty, explored by several seeds, are drawn 3,000 times."""
+    rng = np.random.default_rng(0)
+    share = 0.3
+    difficulty = np.full((scenes, 3_000), share)
+    if alike:
+        spread = (1 - alike) / alike
+        difficulty = rng.beta(share * spread, (1 - share) * spread, difficulty.shape)
+    first = rng.binomial(seeds, difficulty) / seeds
+    second = rng.binomial(1, 0.2 + difficulty / 2)  # an agent without chance
+    interval = wilson_interval(first, per_scene=seeds)
+    difference = newcombe_interval(first, second, per_scene=(seeds, 1))
+    for found, truth in ((interval, share), (difference, share - (0.2 + share / 2))):
+        covered = ((found.low <= truth) & (truth <= found.high)).mean()
+        assert 0.93 <= covered <= 0.985, (found.method, covered)
+
+
+def test_seeds_that_agree_tell_no_more_than_one():
+    scenes = np.arange(40) < 13
+    alike = wilson_interval(scenes, per_scene=5)
+    once = wilson_interval(scenes)
+    assert (alike.low, alike.high) == (once.low, once.high)
+    rng = np.random.default_rng(0)
+    independent = wilson_interval(rng.binomial(5, 0.325, 4_000) / 5, per_scene=5)
+    width = independent.high - independent.low
+    assert width == pytest.approx(2 * 1.96 * math.sqrt(0.325 * 0.675 / 20_000), rel=0.05)
+
+
+def test_what_is_no_share_has_no_interval_of_one():
+    with pytest.raises(ValueError, match="no shares"):
+        wilson_interval(np.array([0.0, 1.2]))
+    with pytest.raises(ValueError, match="scenes"):
+        newcombe_interval(np.empty(0), np.empty(0))
+
+
+def test_quantities_get_the_interval_of_their_kind():
+    rng = np.random.default_rng(0)
+    values = {"error": rng.random((20, 3)), "hit": (rng.random((20, 3)) < 0.5).astype(float)}
+    found = mean_intervals(values, {"hit": 1}, 100)
+    assert list(found) == ["error", "hit"]
+    assert {name: each.method for name, each in found.items()} == {
+        "error": "bootstrap",
+        "hit": "wilson",
+    }
+    np.testing.assert_array_equal(
+        found["error"].low, bootstrap_interval(values["error"], resamples=100).low
+    )
+
+
+# The bootstrap -----------------------------------------------------------------------------------
+
+
+def test_a_single_scene_has_a_mean_and_no_interval():
+    interval = bootstrap_interval(np.array([[3.0, 4.0]]))
+    assert interval.mean.tolist() == [3, 4]
+    assert not interval.exists
+    assert bootstrap_interval(np.array([3.0, 4.0])).exists
 
 
 def test_intervals_are_quantiles_of_the_means_of_resampled_scenes():

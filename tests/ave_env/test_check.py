@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scene_trees import encoded, make_tree, noise
 
+from ave_env.scenes import SceneError
 from ave_env.scenes.check import check, main
 from ave_env.scenes.pack import pack
 
@@ -53,10 +55,66 @@ def test_images_in_two_splits_are_noted(tree: Path) -> None:
     report = check(tree, progress=False)
     assert report.broken == []
     assert report.notes == [
-        f"1 not read as images: {tree}/val/cat/Thumbs.db",
+        f"1 not used: {tree}/val/cat/Thumbs.db",
         "no usable image in val of: dog",
         f"images of val in another split: {tree}/val/cat/copy.jpg = {tree}/train/dog/0001.jpg",
     ]
+
+
+def test_whatever_is_not_used_is_named(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"train/cat": 10, "valid/cat": 1, "train/cat/more": 1, "dev/cat": 1})
+    (tmp_path / "train/cat/old.jpg").symlink_to("gone.jpg")  # an image, and broken
+    (tmp_path / "train/cat/gone").symlink_to("nowhere")
+    (tmp_path / "train/notes.txt").write_text("x")
+    (tmp_path / "valid/.hidden").write_text("x")
+    (tmp_path / "README").symlink_to("nowhere")
+    report = check(tmp_path, progress=False)
+    assert report.notes[0] == "val is read from valid/"
+    assert report.notes[1].startswith("6 not used: ")
+    unused = {"README", "dev", "train/cat/gone", "train/cat/more", "train/notes.txt"}
+    named = [name.removeprefix(f"{tmp_path}/") for name in report.notes[1][12:].split(", ")]
+    assert {*named[:-1], named[-1].split(" ")[0]} == unused
+    assert [error.path for error in report.broken] == [f"{tmp_path}/train/cat/old.jpg"]
+
+
+def test_what_is_held_out_and_what_looks_alike_is_noted(tmp_path: Path) -> None:
+    notes = check(make_tree(tmp_path, {"train/Cat": 2, "train/cat": 2}), progress=False).notes
+    assert notes == [
+        "classes that differ by the case of letters alone: Cat, cat",
+        "no val split: a tenth of train is held out for it",
+    ]
+
+
+@pytest.mark.parametrize("folder", ["Cat", "images"])
+def test_classes_that_train_does_not_have_are_broken(tree: Path, folder: str, capsys) -> None:
+    make_tree(tree, {f"val/{folder}": 1})
+    assert main([str(tree)]) == 1
+    assert f"broken: {tree}/val: classes that train does not have: {folder}" in (
+        capsys.readouterr().out
+    )
+
+
+def test_panoramas_that_a_list_leaves_out_are_counted(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"indoor/a": 12, "outdoor/b": 2, "meta": 0, "extra": 0})
+    names = [f"./indoor/a/{number:04d}.jpg" for number in range(11)]
+    (tmp_path / "meta/sun360-dataset26-random.txt").write_text("\n".join(names))
+    (note,) = check(tmp_path, progress=False).notes
+    assert note.startswith(f"4 not used: {tmp_path}/extra, {tmp_path}/indoor/a/0011.jpg, ")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_zeros_in_the_place_of_data_are_found(tmp_path: Path, progressive: bool, capsys) -> None:
+    tree = make_tree(tmp_path / "tree", {"train/cat": 1})
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    data = bytearray(encoded(image, progressive=progressive))
+    (tree / "train/cat/good.jpg").write_bytes(data)
+    third, half = len(data) // 3, len(data) // 2
+    data[third:half] = bytes(half - third)
+    (tree / "train/cat/hole.jpg").write_bytes(data)
+    assert main([str(tree)]) == 1
+    assert f"broken: {tree}/train/cat/hole.jpg: damaged JPEG: " in capsys.readouterr().out
+    with pytest.raises(SceneError, match=rf"1 broken images.*\n  {tree}/train/cat/hole\.jpg: "):
+        pack(tree, tmp_path / "a.h5", progress=False)
 
 
 def test_a_damaged_file_is_found(tree: Path, tmp_path: Path) -> None:
@@ -72,7 +130,7 @@ def test_one_bad_split_does_not_hide_the_other(tree: Path) -> None:
     (tree / "val" / "empty").mkdir()
     (tree / "train/cat/0000.jpg").write_bytes(b"")
     broken = [str(error) for error in check(tree, progress=False).broken]
-    assert any(f"{tree}/val/empty: a class without images" in error for error in broken)
+    assert any(f"{tree}/val: classes that train does not have: empty" in error for error in broken)
 
 
 def test_a_train_split_too_small_to_hold_anything_out_passes(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 from scene_trees import CORNERS, encoded, noise, quadrants
 
 from ave_env.scenes.errors import SceneError
-from ave_env.scenes.files.decoding import decode, fit
+from ave_env.scenes.files import jpeg
+from ave_env.scenes.files.decoding import decode, decode_strictly, fit
 
 
 def corners(image: np.ndarray) -> np.ndarray:
@@ -102,6 +103,14 @@ def test_sixteen_bit_images_keep_their_high_byte(channels: int) -> None:
     assert np.array_equal(image, np.broadcast_to(values >> 8, (8, 9, 3)))
 
 
+@pytest.mark.parametrize("highest", [4095, 65535])
+def test_sixteen_bit_pgm_keeps_its_high_byte(highest: int) -> None:
+    values = np.random.default_rng(0).integers(0, highest + 1, (8, 9), dtype=np.uint16)
+    data = b"P5\n9 8\n%d\n" % highest + values.astype(">u2").tobytes()
+    expected = values.astype(np.int64) * 256 // (highest + 1)
+    assert np.array_equal(decode(data, "x")[..., 0], expected)
+
+
 def test_floating_point_images_are_refused_with_advice() -> None:
     data = encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
     with pytest.raises(SceneError, match=r"a\.tif: .*floating-point.*8 or 16 bits"):
@@ -143,6 +152,68 @@ def test_truncated_jpeg_with_a_whole_thumbnail_is_not_read() -> None:
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
     data = encoded(noise(1))
     assert np.array_equal(decode(data + b"\0" * 100, "x"), decode(data, "x"))
+
+
+def photo(seed: int = 0, noise_level: float = 20) -> np.ndarray:
+    """Something with detail everywhere, 96x128 pixels."""
+    rng = np.random.default_rng(seed)
+    return (
+        (noise(seed, 96, 128) + rng.normal(0, noise_level, (96, 128, 3)))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    share=st.floats(0.0, 0.9),
+    options=st.sampled_from([{}, {"optimize": True}, {"subsampling": 2}, {"quality": 30}]),
+)
+def test_a_hole_in_a_jpeg_is_found(share: float, options: dict) -> None:
+    data = bytearray(encoded(photo(), **options))
+    scan = jpeg.read_header(bytes(data)).scan + 14
+    start = scan + int(share * (len(data) - scan))
+    length = max(64, (len(data) - scan) // 6)
+    data[start : start + length] = bytes(len(data[start : start + length]))
+    data[-2:] = jpeg.END
+    with pytest.raises(SceneError, match=r"^a\.jpg: damaged JPEG: "):
+        decode_strictly(bytes(data), "a.jpg")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    level=st.sampled_from([0, 127, 255]),
+    noise_level=st.sampled_from([0, 0.3, 60]),
+    mode=st.sampled_from(["L", "RGB", "CMYK"]),
+    progressive=st.booleans(),
+    optimize=st.booleans(),
+    quality=st.sampled_from([1, 30, 75, 95]),
+)
+def test_no_sound_jpeg_is_called_damaged(
+    level: int, noise_level: float, mode: str, progressive: bool, optimize: bool, quality: int
+) -> None:
+    image = photo(1, noise_level)
+    image[20:, :90] = level  # a flat part, which some tables store as zeros
+    data = encoded(
+        Image.fromarray(image).convert(mode).resize((512, 384)),
+        progressive=progressive,
+        optimize=optimize,
+        quality=quality,
+    )
+    assert np.array_equal(decode_strictly(data, "x"), decode(data, "x"))
+    padded = data[:-2] + bytes(3) + data[-2:]
+    assert np.array_equal(decode_strictly(padded, "x"), decode(data, "x"))
+
+
+def test_headers_that_no_encoder_writes_are_found() -> None:
+    data = encoded(photo(), quality=90)
+    quantisation = data.index(b"\xff\xdb") + 10
+    symbols = data.index(b"\xff\xc4") + 21
+    for position in (quantisation, symbols + 1):
+        damaged = bytearray(data)
+        damaged[position] = 0
+        with pytest.raises(SceneError, match=r"damaged JPEG: a (quantisation|Huffman) table"):
+            decode_strictly(bytes(damaged), "x")
 
 
 @pytest.mark.parametrize("position", [0.3, 0.6])

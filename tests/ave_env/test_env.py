@@ -67,7 +67,7 @@ def data_root(tmp_path_factory):
 @pytest.fixture(params=sorted(ENVIRONMENTS))
 def registered(request, data_root):
     """An id and the arguments that it needs on this machine."""
-    reads_files = request.param != "AVE-Synthetic-v0"
+    reads_files = request.param not in ("AVE-Synthetic-v0", "AVE-Panoramas-v0")
     return request.param, {"data_root": str(data_root)} if reads_files else {}
 
 

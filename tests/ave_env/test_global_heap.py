@@ -12,7 +12,8 @@ from scene_trees import make_tree
 from ave_env.scenes import SceneError
 from ave_env.scenes.pack import pack
 from ave_env.scenes.packed.global_heap import VariableLengthData, is_plain, read_heap
-from ave_env.scenes.packed.hdf5 import BYTES, Hdf5Scenes
+from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+from ave_env.scenes.packed.schema import BYTES
 
 SIZE = (24, 32)
 

@@ -11,8 +11,12 @@ import pytest
 from scene_trees import encoded, make_tree, noise
 
 from ave_env.scenes import SceneError, open_scenes
+from ave_env.scenes.check import check
+from ave_env.scenes.files.splits import SplitChoice
 from ave_env.scenes.pack import pack
+from ave_env.scenes.packed import guarded
 from ave_env.scenes.packed.hdf5 import Hdf5Scenes
+from ave_env.scenes.packed.schema import BYTES
 
 SIZE = (24, 32)
 
@@ -27,7 +31,7 @@ def packed(tmp_path: Path) -> Path:
 def write_by_hand(path: Path, **attributes) -> None:
     """A file of another author: the required parts of the schema and nothing else."""
     with h5py.File(path, "w") as file:
-        file.attrs.update({"format_version": 1, "class_names": ["a", "b"]} | attributes)
+        file.attrs.update({"format_version": 1, "class_names": np.array([b"a", b"b"])} | attributes)
         group = file.create_group("train")
         images = group.create_dataset("images", (30,), h5py.vlen_dtype(np.uint8))
         for row in range(30):
@@ -110,7 +114,24 @@ def test_the_source_of_a_file_is_not_mistaken(packed: Path, tmp_path: Path) -> N
     [
         ({"format_version": 2}, "format version 2 is newer than 1.*upgrade"),
         ({"layout": "view_grid"}, "unknown layout 'view_grid'; expected 'images'"),
-        ({"class_names": ["a"]}, "labels from 0 to 1 for 1 class names"),
+        ({"format_version": 0}, "there is no format version 0; expected 1"),
+        ({"format_version": -1}, "there is no format version -1; expected 1"),
+        ({"format_version": 1.5}, "format_version: expected an integer, found 1.5"),
+        ({"format_version": "1"}, "format_version: expected an integer, found the string '1'"),
+        ({"class_names": ["a"]}, "/train/labels: values from 0 to 1; expected 0 to 0, as there"),
+        ({"class_names": "ab"}, "class_names: expected a list of strings, found the string 'ab'"),
+        ({"class_names": ["a", "b", "a"]}, "class_names: given more than once: 'a'"),
+        ({"class_names": [1, 2]}, r"class_names: expected a list of strings, found \[1 2\]"),
+        ({"class_names": [["a", "b"]]}, r"expected a list of strings, found strings of shape"),
+        ({"class_names": h5py.Empty("S1")}, "class_names: expected a list of strings"),
+        ({"seamless": "False"}, "seamless: expected True or False, found the string 'False'"),
+        ({"seamless": 2}, "seamless: expected True or False, found 2"),
+        ({"seamless": 0.0}, "seamless: expected True or False, found 0.0"),
+        ({"image_size": [24.0, 32.0]}, "image_size: expected 2 integers, found"),
+        ({"image_size": [24]}, "image_size: expected 2 integers, found"),
+        ({"image_size": [-1, 0]}, "image_size: expected height and width, or 0 and 0, found -1, 0"),
+        ({"source": 3}, "source: expected one string, found 3"),
+        ({"source": ["sun360", "x"]}, "source: expected one string, found strings of shape"),
     ],
 )
 def test_other_versions_and_layouts_are_named(
@@ -217,3 +238,105 @@ def test_columns_of_the_wrong_length_are_described(packed: Path) -> None:
         file["train/crc32"] = np.zeros(3, np.uint32)
     with pytest.raises(SceneError, match=r"/train/crc32: expected shape \(32,\), found \(3,\)"):
         Hdf5Scenes(packed, "train", image_size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("labels", np.array([0.7, 1.7] * 15), "expected integers, found floating-point numbers"),
+        ("labels", np.arange(30) % 2 == 0, "expected integers, found booleans"),
+        ("labels", np.zeros((30, 1), int), r"expected shape \(30,\), found \(30, 1\)"),
+        ("labels", np.full(30, 2**63, np.uint64), "values from 9223372036854775808 to"),
+        ("labels", np.full(30, -1), "values from -1 to -1; expected 0 to 1, as there are 2"),
+        ("names", np.arange(30), "expected strings, found integers"),
+        ("names", [b"%d" % n for n in range(29)], r"expected shape \(30,\), found \(29,\)"),
+        ("names", [b"same"] * 30, "given more than once: 'same'"),
+        ("extents", np.zeros((30, 2)), "expected integers, found floating-point numbers"),
+        ("extents", np.full((30, 2), -2), "values from -2 to -2; expected -1"),
+        ("crc32", np.zeros(30), "expected integers, found floating-point numbers"),
+        ("crc32", np.full(30, -1), "values from -1 to -1; expected 0 to 4294967295"),
+    ],
+)
+def test_every_dataset_is_checked(tmp_path: Path, name: str, values, message: str) -> None:
+    write_by_hand(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        group = file["train"]
+        if name in group:
+            del group[name]
+        group[name] = values
+    with pytest.raises(SceneError, match=rf"a\.h5:/train/{name}: {message}"):
+        Hdf5Scenes(tmp_path / "a.h5", "val", image_size=SIZE)
+    assert [name in str(error) for error in check(tmp_path / "a.h5", progress=False).broken] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize("flag", [1, np.bool_(True), np.uint8(1)])
+def test_a_flag_is_a_boolean_or_0_or_1(tmp_path: Path, flag) -> None:
+    write_by_hand(tmp_path / "a.h5", seamless=flag, image_size=np.int32([24, 32]))
+    assert Hdf5Scenes(tmp_path / "a.h5", "train", image_size=SIZE).seamless is True
+
+
+def test_a_split_that_is_no_group_is_named(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["val"] = h5py.SoftLink("/gone")
+    with pytest.raises(SceneError, match=r"/val: expected a group .* found a link to nothing"):
+        Hdf5Scenes(tmp_path / "a.h5", "train", image_size=SIZE)
+
+
+def test_other_groups_are_not_silently_left_out(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "a.h5", author="x")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file.create_group("valid")
+        file["train/weights"] = np.zeros(3)
+    with pytest.warns(UserWarning, match=r"a\.h5: no val; a tenth .* Not used: /valid"):
+        Hdf5Scenes(tmp_path / "a.h5", "val", image_size=SIZE)
+    assert check(tmp_path / "a.h5", progress=False).notes == [
+        "no val split: a tenth of train is held out for it",
+        "3 not used: /train/weights, /valid, attribute author",
+    ]
+
+
+def hole(path: Path, inside: int) -> None:
+    """Zeros in the first heap from an offset on, over which HDF5 loops."""
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"GCOL") + inside
+    content[begin : begin + 64] = bytes(64)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("storage", [{"chunks": (5,)}, {"compression": "gzip"}])
+def test_chunked_files_are_read_and_cannot_hang(
+    tmp_path: Path, storage: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs.update({"format_version": 1, "class_names": np.array([b"a", b"b"])})
+        group = file.create_group("train")
+        images = group.create_dataset("images", (30,), BYTES, **storage)
+        for row in range(30):
+            images[row] = np.frombuffer(encoded(noise(row)), np.uint8)
+        group["labels"] = np.arange(30) % 2
+    scenes = Hdf5Scenes(tmp_path / "a.h5", SplitChoice("train", "all"), image_size=SIZE)
+    for index in (0, 7, 29):
+        assert scenes.read(index) == encoded(noise(index))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=first_pixels, args=(scenes, queue))
+    process.start()
+    assert queue.get(timeout=60) == [scenes.load(index)[0, 0].tolist() for index in range(30)]
+    process.join(timeout=60)
+    hole(tmp_path / "a.h5", 16)
+    scenes.close()
+    monkeypatch.setattr(guarded, "TIME_LIMIT", 1.0)
+    with pytest.raises(SceneError, match=r"images\[0\]: cannot be read: damaged: HDF5 did"):
+        scenes.read(0)
+    scenes.close()
+
+
+def test_attributes_cannot_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_by_hand(tmp_path / "a.h5", class_names=["a", "b"])  # of variable length
+    hole(tmp_path / "a.h5", 16)
+    monkeypatch.setattr(guarded, "TIME_LIMIT", 1.0)
+    with pytest.raises(SceneError, match=r"attribute class_names: cannot be read: damaged: HDF5"):
+        Hdf5Scenes(tmp_path / "a.h5", "train", image_size=SIZE)

@@ -374,7 +374,7 @@ def test_a_spool_keeps_what_came_before_damage(tmp_path: Path) -> None:
 def test_wrong_arguments_are_explained(tree: Path, tmp_path: Path, capsys) -> None:
     out = str(tmp_path / "a.h5")
     assert main([str(tree / "train"), out]) == 1
-    assert "expected {indoor,outdoor}" in capsys.readouterr().err
+    assert f"did you mean its parent, {tree}?" in capsys.readouterr().err
     assert main([str(tree), str(tmp_path / "no" / "a.h5")]) == 1
     assert "no: no such folder to write into" in capsys.readouterr().err
     assert main([str(tree), out, "--source", "sun360"]) == 1

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -228,7 +229,9 @@ def test_the_environment_variable_is_used_and_named(
     monkeypatch.setenv("AVE_IMAGEFOLDER_ROOT", str(tree))
     assert len(open_scenes("imagefolder", split="val", data_root=None, image_size=SIZE)) == 5
     monkeypatch.setenv("AVE_SUN360_ROOT", str(tree / "nothing"))
-    with pytest.raises(SceneError, match=r"nothing: AVE_SUN360_ROOT points to nothing.*\{indoor"):
+    with pytest.raises(
+        SceneError, match=r"nothing: no such folder; AVE_SUN360_ROOT has to be.*\{indoor"
+    ):
         open_scenes("sun360", data_root=None, image_size=SIZE)
 
 
@@ -241,12 +244,13 @@ def test_the_environment_variable_is_used_and_named(
             "train",
             r"expected \{train,val,test\}.*found cat, dog; did you mean its p",
         ),
-        ("imagefolder", "train/cat", r"found 0000\.jpg, 0001.jpg.* and 12 more"),
+        ("imagenet", "train/cat", r"expected a folder per class.*found 0000\.jpg, 0001"),
+        ("imagefolder", "train/cat/0000.jpg/x", "no such folder; .* is the last of its folders"),
         ("imagefolder", "train/cat/0000.jpg", "data_root points to a file that is not HDF5"),
         (
             "imagenet",
             "nowhere",
-            r"data_root points to nothing; expected a folder \{train,val\}",
+            r"no such folder; data_root has to be a folder \{train,val\}",
         ),
     ],
 )
@@ -292,6 +296,116 @@ def test_a_broken_image_is_named_when_it_is_loaded(tree: Path) -> None:
             scenes.load(index)
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert scenes.load(4).shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "Val", "VALIDATION"])
+def test_splits_have_all_their_customary_names(tmp_path: Path, name: str) -> None:
+    make_tree(tmp_path, {"Training/a": 20, f"{name}/a": 3, "testing/a": 2})
+    sizes = [
+        len(open_scenes("imagefolder", split=split, data_root=tmp_path, image_size=SIZE))
+        for split in ("train", "val", "test")
+    ]
+    assert sizes == [20, 3, 2]
+
+
+def test_two_folders_of_one_split_are_refused(tree: Path) -> None:
+    (tree / "validation").mkdir()
+    with pytest.raises(SceneError, match="val and validation are both the split 'val'"):
+        open_scenes("imagefolder", data_root=tree, image_size=SIZE)
+
+
+@pytest.mark.parametrize("link", ["val", "val/bird", "train/bird"])
+def test_a_link_to_nowhere_is_no_missing_split_or_class(tree: Path, link: str) -> None:
+    if link == "val":
+        shutil.rmtree(tree / "val")
+    (tree / link).symlink_to("/mnt/unplugged")
+    with pytest.raises(SceneError, match=rf"^{tree / link}: a link to '/mnt/unplugged'"):
+        open_scenes("imagefolder", split=link.split("/")[0], data_root=tree, image_size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Dog", "is 'Dog' its class 'dog'"), ("images", "val_annotations"), ("x", "of its own")],
+)
+def test_classes_that_train_does_not_have_are_refused(tree: Path, name: str, message: str) -> None:
+    make_tree(tree, {f"val/{name}": 1})
+    with pytest.raises(SceneError, match=rf"^{tree}/val: classes .* not have: {name}; .*{message}"):
+        open_scenes("imagefolder", split="val", data_root=tree, image_size=SIZE)
+    assert len(open_scenes("imagefolder", split="train", data_root=tree, image_size=SIZE)) == 30
+
+
+def test_folders_of_classes_need_no_splits(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"cat": 20, "train": 10})  # a train is a vehicle here
+    train, val, test = (
+        open_scenes("imagefolder", split=split, data_root=tmp_path, image_size=SIZE)
+        for split in ("train", "val", "test")
+    )
+    assert train.class_names == ("cat", "train")
+    assert [np.bincount(scenes.labels).tolist() for scenes in (train, val)] == [[18, 9], [2, 1]]
+    assert digests(test) == digests(val)
+
+
+@pytest.mark.parametrize(("folder", "sizes"), [("", [9, 1, 1]), ("train", [9, 1, 1])])
+def test_images_need_no_classes(tmp_path: Path, folder: str, sizes: list[int]) -> None:
+    make_tree(tmp_path, {folder: 10})
+    splits = [
+        open_scenes("imagefolder", split=split, data_root=tmp_path, image_size=SIZE)
+        for split in ("train", "val", "test")
+    ]
+    assert [len(scenes) for scenes in splits] == sizes
+    assert {scenes.class_names for scenes in splits} == {("scene",)}
+
+
+def test_splits_need_no_classes(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"train": 10, "val": 3})
+    val = open_scenes("imagefolder", split="val", data_root=tmp_path, image_size=SIZE)
+    assert (len(val), val.class_names) == (3, ("scene",))
+
+
+def test_a_test_split_without_classes_does_no_harm_to_the_others(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"train/n01": 3, "val/n01": 1, "test": 4})  # as ImageNet is published
+    assert len(open_scenes("imagenet", split="val", data_root=tmp_path, image_size=SIZE)) == 1
+    with pytest.raises(SceneError, match=rf"^{tmp_path}/test: expected a folder per class"):
+        open_scenes("imagenet", split="test", data_root=tmp_path, image_size=SIZE)
+
+
+@pytest.mark.parametrize("folder", ["dev/cat", "", "train"])
+def test_what_may_have_been_meant_is_warned_of(tmp_path: Path, folder: str) -> None:
+    make_tree(tmp_path, {"train/cat": 20, folder: 1})
+    unused = tmp_path / ("dev" if folder == "dev/cat" else f"{folder or '.'}/0000.jpg")
+    with pytest.warns(UserWarning, match=rf"not used: {unused}; the splits here are train"):
+        open_scenes("imagefolder", data_root=tmp_path, image_size=SIZE)
+
+
+def test_images_deeper_than_classes_are_no_classes_without_images(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"train/n01/images": 2})
+    with pytest.raises(SceneError, match=r"no images .*such as .*train/n01/images, are not read"):
+        open_scenes("imagenet", data_root=tmp_path, image_size=SIZE)
+
+
+def test_a_folder_too_high_is_told_where_to_go(tree: Path) -> None:
+    with pytest.raises(SceneError, match=rf"found data; did you mean {tree}\?"):
+        open_scenes("imagefolder", data_root=tree.parent, image_size=SIZE)
+
+
+def test_a_misspelt_folder_is_told_what_is_near(tree: Path) -> None:
+    with pytest.raises(SceneError, match=r"no such folder \(did you mean 'data'\?\)"):
+        open_scenes("imagefolder", data_root=tree.parent / "dat", image_size=SIZE)
+
+
+def test_a_list_made_by_find_is_the_same_list(sun360: Path, tmp_path: Path) -> None:
+    names = [f"{place}/{n:04d}.jpg" for place in ("indoor/church", "outdoor/beach") for n in (1, 2)]
+    (tmp_path / "list.txt").write_text("\n".join(f"./{name}" for name in names))
+    scenes = open_scenes(
+        "sun360", data_root=sun360, image_size=SIZE, list_file=tmp_path / "list.txt"
+    )
+    assert scenes.class_names == ("indoor/church", "outdoor/beach")
+    (tmp_path / "list.txt").write_text(f"{names[0]}\n.//{names[0]}\n")
+    with pytest.raises(SceneError, match="line 2 repeats line 1"):
+        open_scenes("sun360", data_root=sun360, image_size=SIZE, list_file=tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text("inside/church/0000.jpg\n")
+    with pytest.raises(SceneError, match=r"line 1: 'inside/church/0000\.jpg' is not like"):
+        open_scenes("sun360", data_root=sun360, image_size=SIZE, list_file=tmp_path / "list.txt")
 
 
 def test_unusual_names_work(tmp_path: Path) -> None:
@@ -351,7 +465,7 @@ def test_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="found nothing"):
         open_scenes("imagefolder", data_root=tmp_path, image_size=SIZE)
     (tmp_path / "train").mkdir()
-    with pytest.raises(SceneError, match=rf"^{tmp_path}/train: expected a folder per class"):
+    with pytest.raises(SceneError, match=rf"^{tmp_path}/train: no images"):
         open_scenes("imagefolder", data_root=tmp_path, image_size=SIZE)
     (tmp_path / "train" / "cat").mkdir()
     with pytest.raises(SceneError, match=rf"^{tmp_path}/train: no images \(\.bmp"):

@@ -94,7 +94,10 @@ def test_an_encoder_trains_on_any_folder_and_resumes(tmp_path, monkeypatch, caps
     encoder = load_encoder(folder)
     assert encoder.config.class_names == tuple(sorted(CLASS_NAMES))
     assert encoder.grid == (4, 4)
-    assert "accuracy_full" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "accuracy %, full" in shown
+    assert max(map(len, shown.replace(str(folder), "RUN").splitlines())) <= 100
+    assert encoder.config.name == folder.name
     run(train_encoder, monkeypatch, "--resume", folder, "--device", "cpu", "--progress")
     assert weights_hash(load_encoder(folder)) == weights_hash(encoder)
     with pytest.raises(SystemExit) as stop:

@@ -11,7 +11,7 @@ import pytest
 from panoramas import save_panorama_encoder
 from PIL import Image
 
-from agents.commands import eval_agent
+from agents.commands import eval_agent, eval_options
 from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
@@ -126,7 +126,7 @@ def test_sun360_without_its_files_is_called_synthetic(run, tmp_path, monkeypatch
     monkeypatch.delenv("AVE_SUN360_ROOT", raising=False)
     with pytest.warns(UserWarning, match="NO SUN360 DATA"):
         run("--agents", "raster", "--env", "AVE-SUN360-v0")
-    summary = summary_of(tmp_path / "eval-AVE-SUN360-v0-1")
+    summary = summary_of(tmp_path / "eval-AVE-SUN360-v0-synthetic-1")
     assert summary["scenes"]["name"] == "synthetic"
     assert summary["environment"]["kwargs"]["scenes"] == "synthetic"
     assert "scenes of synthetic" in capsys.readouterr().out
@@ -153,8 +153,8 @@ def test_classes_the_head_was_not_trained_for_get_no_accuracy(run, tmp_path, cap
         (["--agents", "raster", "--encoder", "no/such/encoder"], ["no/such/encoder"]),
         (["--agents", "raster", "--env", "AVE-Nowhere-v0"], ["AVE-Nowhere"]),
         (["--agents", "raster", "--split-block", "9"], ["9"]),
-        (["--agents", "raster", "--scenes", "0"], ["num_scenes", "0"]),
-        (["--agents", "raster", "--stop-confidence", "2"], ["stop_confidence", "2"]),
+        (["--agents", "raster", "--scenes", "0"], ["--scenes=0"]),
+        (["--agents", "raster", "--stop-confidence", "2"], ["--stop-confidence=2"]),
         (
             ["--agents", "raster", "--env", "AVE-ImageFolder-v0", "--data-root", "no/such/folder"],
             ["no/such/folder"],
@@ -184,8 +184,10 @@ def test_stopping_early_is_shown_with_what_it_saves(run, tmp_path, capsys):
 
 
 def test_smoke_explores_a_few_scenes(run, tmp_path):
-    run("--agents", "raster", "--smoke", "--scenes", "1000")
-    assert summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")["scenes"]["num_scenes"] == 16
+    short = eval_options.defaults_of(["--smoke"])
+    assert (short.scenes, short.episodes) == (16, 1)
+    run("--agents", "raster", "--smoke", "--scenes", "9")  # what is given wins
+    assert summary_of(tmp_path / "eval-AVE-Synthetic-v0-1")["scenes"]["num_scenes"] == 9
 
 
 def test_settings_not_given_are_those_a_trained_agent_was_trained_with(run, tmp_path, encoder):

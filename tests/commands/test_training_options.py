@@ -70,6 +70,54 @@ def test_a_file_of_ones_own_takes_the_place_of_the_environments(parse, tmp_path)
     assert options.output == Path("here")
 
 
+def test_a_short_run_is_as_short_as_was_asked_for(parse, tmp_path):
+    short = parse("--smoke")
+    assert (short.n_envs, short.total_timesteps, short.finetuning.epochs) == (32, 512, 1)
+    assert parse("--smoke", "--n-envs", 256).n_envs == 256
+    tuned = parse("--smoke", "--policy", "ame", "--finetuning.epochs", 3).finetuning
+    assert (tuned.epochs, tuned.epoch_size) == (3, 64)
+    assert parse("--smoke", "--env", "AVE-ImageNet-v0").total_timesteps == 512
+    path = tmp_path / "mine.yml"
+    path.write_text("smoke: true\nn_envs: 16\n")
+    assert parse("--conf-file", path).n_envs == 16
+    assert parse("--conf-file", path).eval_scenes == 32
+    assert parse("--conf-file", path, "--smoke").n_envs == 32
+
+
+def test_seeds_are_one_or_several(parse):
+    assert parse("--seed", 3).seed == 3
+    assert parse("--seed", 3, 1).seed == (3, 1)
+    with pytest.raises(ValueError, match="each only once"):
+        Options(seed=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--policy", "ame", "--ppo.gamma", 0.9], ["--ppo.gamma does nothing", "--policy ame"]),
+        (["--policy", "ame", "-n", 5], ["-n does nothing"]),
+        (["--policy", "ame", "--n-envs=256"], ["--n-envs does nothing"]),
+        (["--policy", "ame", "--init-from", "ppo"], ["--init-from does nothing", "--encoder"]),
+        (["--finetuning.epochs", 2], ["--finetuning.epochs does nothing", "--policy ppo"]),
+        (["--wandb-entity", "me"], ["--wandb-entity does nothing", "--track"]),
+        (["--ppo.batch-size", 300, "--n-envs", 32], ["256 steps", "--n-envs 32 x 8"]),
+    ],
+)
+def test_what_would_do_nothing_is_refused(parse, arguments, words):
+    with pytest.raises(SystemExit) as stop:
+        parse(*arguments)
+    assert "\n" not in str(stop.value)
+    for word in words:
+        assert word in str(stop.value)
+
+
+@pytest.mark.parametrize("name", ["seed", "glimpse-size", "progress", "max-glimpses"])
+def test_what_the_environment_or_the_command_decides_is_no_option_of_fine_tuning(parse, name):
+    with pytest.raises(SystemExit) as stop:
+        parse("--policy", "random", f"--finetuning.{name}", 3)
+    assert stop.value.code == 2
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import subprocess
 import sys
@@ -129,7 +130,37 @@ def test_the_command_prints_a_table_and_draws(tmp_path, monkeypatch, capsys):
     assert Image.open(picture).size == (1600, 672)
     assert [path.name for path in picture.parent.iterdir()] == ["flops.png"]
     run(monkeypatch, "--encoder", folder, "--image-size", 64, 64, "--output", picture)
-    assert "in 64x64 pixels" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "in 64x64 pixels" in shown
+    assert "GFLOPs per step" in shown
+    assert "MAC" not in shown
+
+
+def test_what_is_written_is_what_the_extension_says(tmp_path, monkeypatch, capsys):
+    folder = save_encoder(tiny_encoder(), tmp_path / "encoder")
+    sizes = ["--encoder", folder, "--glimpse-size", 1, "--num-glimpses", 3, "--split-blocks", 0, 2]
+    for suffix, begin in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".PNG", b"\x89PNG")):
+        path = tmp_path / f"flops{suffix}"
+        run(monkeypatch, *sizes, "--output", path)
+        content = path.read_bytes()
+        assert content.startswith(begin)
+        run(monkeypatch, *sizes, "--output", path)
+        assert path.read_bytes() == content, "the same command writes the same bytes"
+    run(monkeypatch, *sizes, "--output", tmp_path / "flops.csv")
+    assert f"table: {tmp_path / 'flops.csv'}" in capsys.readouterr().out
+    with open(tmp_path / "flops.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["split_block"] for row in rows] == [*[""] * 6, *["0"] * 3, *["2"] * 3]
+    last = rows[-1]
+    expected = tiny_encoder().flops(1, 2, 2, ("logits", "entropy", "pixels"))
+    for part in ("extractor", "aggregator", "decoder", "head"):
+        assert int(last[f"flops_{part}"]) == getattr(expected, part)
+    assert int(last["flops"]) == expected.total
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *sizes, "--output", tmp_path / "flops.jpg")
+    assert "ends in .png, .svg, .pdf (a picture) or .csv (a table)" in " ".join(
+        capsys.readouterr().err.replace("│", " ").split()
+    )
 
 
 def test_the_command_explains_what_does_not_fit(tmp_path, monkeypatch):

@@ -254,7 +254,9 @@ def test_checkpoints_of_ame_and_tore_bring_their_grid_and_head(tmp_path):
 def test_bare_tensors_become_timms_model(changes):
     vit = tiny_vit(**changes)
     size = vit.patch_embed.img_size
-    encoder = build_from_state_dict(vit.state_dict(), image_size=size, num_heads=3)
+    encoder = build_from_state_dict(
+        vit.state_dict(), image_size=size, trained_image_size=size, num_heads=3
+    )
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         output = "logits" if vit.num_classes else "latent"
@@ -281,7 +283,7 @@ def test_a_folder_of_timm_says_what_tensors_do_not(tmp_path):
     assert encoder.config.timm_model == "vit_tiny_patch16_224"
     assert encoder.config.mean == (0.5, 0.5, 0.5)
     reference = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=(64, 32)).eval()
-    table = fit_positions(vit.pos_embed, (4, 2), 1)
+    table = fit_positions(vit.pos_embed, (4, 2), 1, source_grid=(14, 14))
     reference.load_state_dict({**vit.state_dict(), "pos_embed": table})
     images = torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -394,13 +396,59 @@ def test_a_sine_cosine_table_tells_its_grid(grid, row_first):
 
 def test_learned_tables_are_resampled_and_keep_their_prefix_rows():
     table = torch.randn(1, 65, 16, generator=torch.Generator().manual_seed(0))
-    fitted = fit_positions(table, (4, 12), 1)
+    fitted = fit_positions(table, (4, 12), 1, source_grid=(8, 8))
     assert fitted.shape == (1, 49, 16)
     assert torch.equal(fitted[:, 0], table[:, 0])
-    constant = fit_positions(torch.ones(1, 65, 16), (4, 12), 1)
+    constant = fit_positions(torch.ones(1, 65, 16), (4, 12), 1, source_grid=(8, 8))
     torch.testing.assert_close(constant, torch.ones(1, 49, 16))
-    with pytest.raises(ValueError, match="for 50 patches is neither square nor for a 4x12 grid"):
-        fit_positions(torch.rand(1, 51, 16), (4, 12), 1)
+    with pytest.raises(ValueError, match="for 50 patches is not for a grid of 8x8"):
+        fit_positions(torch.rand(1, 51, 16), (4, 12), 1, source_grid=(8, 8))
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (4, 16), (16, 4), (2, 32)])
+def test_a_count_of_patches_is_never_taken_for_their_grid(grid):
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    table = torch.stack([rows, columns], 2).reshape(1, 64, 2)  # every row says where it lies
+    with pytest.raises(ValueError, match="does not tell its grid"):
+        fit_positions(table, grid, 0)
+    fitted = fit_positions(table, grid, 0, source_grid=(8, 8)).reshape(*grid, 2)
+    assert bool((fitted[1:, :, 0] - fitted[:-1, :, 0] >= 0).all())
+    torch.testing.assert_close(fitted[..., 0].std(1), torch.zeros(grid[0]))
+    torch.testing.assert_close(fitted[..., 1].std(0), torch.zeros(grid[1]))
+
+
+@pytest.mark.parametrize("prefix", [{}, {"no_embed_class": True}, {"reg_tokens": 3}], ids=str)
+@pytest.mark.parametrize("size", [(16, 64), (64, 16), (32, 64)])
+def test_files_of_squares_are_resampled_where_their_count_fits_another_grid(size, prefix, tmp_path):
+    vit = tiny_vit(**prefix)  # 4x4 patches, as many as 2x8 and 8x2
+    path = write(tmp_path / "vit.pth", vit.state_dict())
+    with pytest.warns(UserWarning, match="ASSUMED.*square images"):
+        encoder = import_encoder(path, image_size=size, num_heads=3)
+    reference = tiny_vit(**prefix, img_size=size)
+    vit.set_input_size(size)
+    reference.load_state_dict(vit.state_dict())
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = encoder.forward_full(images, ("logits",)).logits
+        torch.testing.assert_close(logits, reference(images), rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_trained_on_other_shapes_is_told_or_refused(tmp_path):
+    vit = tiny_vit(img_size=(16, 64))  # 2x8 patches, which could be 4x4
+    path = write(tmp_path / "vit.pth", vit.state_dict())
+    encoder = import_encoder(path, trained_image_size=(16, 64), num_heads=3)
+    assert encoder.config.image_size == (16, 64)
+    assert "trained_image_size" not in encoder.config.assumed
+    assert torch.equal(encoder.backbone.vit.pos_embed, vit.pos_embed)
+    turned = import_encoder(
+        path, trained_image_size=(16, 64), image_size=(64, 16), num_heads=3
+    ).backbone.vit.pos_embed
+    assert torch.equal(turned, encoder.resized((64, 16)).backbone.vit.pos_embed)
+    odd = write(tmp_path / "odd.pth", tiny_vit(img_size=(24, 56)).state_dict())
+    with pytest.raises(CheckpointError, match=r"no square grid.*--trained-size"):
+        import_encoder(odd, image_size=(24, 56), num_heads=3)
+    with pytest.raises(CheckpointError, match=r"not those of the 4x4 patches of 32x32 pixels"):
+        import_encoder(odd, trained_image_size=(32, 32), num_heads=3)
 
 
 # Refusals

@@ -68,7 +68,7 @@ def hashes(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("encoder-AVE-Synthetic-v0-tore-nano-1", ["model.safetensors", "config.json", "run.json"]),
+        ("encoder-AVE-Synthetic-v0-1", ["model.safetensors", "config.json", "run.json"]),
         (
             "ppo-AVE-Synthetic-v0-1",
             ["policy.safetensors", "best/policy.safetensors", "agent.json", "evaluations.npz"],

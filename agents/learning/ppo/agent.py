@@ -5,30 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model
 
-from agents.base import Agent, Observation
+from agents.base import Observation
+from agents.learning.fit import check_encoder
 from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
-from agents.learning.record import read_agent, trained_options
+from agents.learning.record import AGENT_FILE
+from agents.learning.trained import TrainedAgent
 from ave_env.sensors.grid import GridSensor
-from encoders.storage import weights_hash
 
 POLICY_FILE = "policy.safetensors"
 OBSERVABLES = ("cells", "latent", "logits")
 
 
-class PpoAgent(Agent):
+class PpoAgent(TrainedAgent):
     """A trained glimpse policy.
 
     Args:
         env: An environment like the one it was trained in.
         folder: Run folder with `agent.json` and `policy.safetensors`.
         seed: Of sampled actions.
+        allow_other_encoder: Do not refuse another encoder, or other options of it, where its
+            weights fit all the same; `differences` says then what is other.
 
     Raises:
         FileNotFoundError: The folder holds no agent.
@@ -39,15 +43,21 @@ class PpoAgent(Agent):
     name = "ppo"
     required = OBSERVABLES
     sensors = (GridSensor,)
+    files = (AGENT_FILE, POLICY_FILE)
 
     def __init__(
-        self, env: gym.Env | gym.vector.VectorEnv, folder: str | os.PathLike[str], seed: int = 0
+        self,
+        env: gym.Env | gym.vector.VectorEnv,
+        folder: str | os.PathLike[str],
+        seed: int = 0,
+        *,
+        allow_other_encoder: bool = False,
     ) -> None:
-        super().__init__(env, seed)
+        super().__init__(env, folder, seed)
         base: Any = env.unwrapped
-        description = read_agent(folder)
-        check_encoder(description, base.observer, str(folder))
-        check_sensor(description, base.sensor, str(folder))
+        description = self.description
+        self.allow_other_encoder = allow_other_encoder
+        self._check_like_training(base)
         space = getattr(base, "single_observation_space", None) or base.observation_space
         with torch.random.fork_rng(devices=[]):  # an agent may be made in the middle of training
             self.policy = WindowPolicy(
@@ -57,12 +67,32 @@ class PpoAgent(Agent):
                 WindowPolicyConfig(**description["policy"]),
             )
         try:
-            load_model(self.policy, Path(folder) / POLICY_FILE)
-        except RuntimeError as error:  # of another release, whose policy had another shape
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
+            load_policy(self.policy, Path(folder))
+        except ValueError as error:
+            if not self.differences:
+                raise
+            raise ValueError(
+                f"{folder}: cannot act with {'; '.join(self.differences)}: its policy reads "
+                "beliefs of another size (grid, number of classes or width of the encoder)"
+            ) from error
         self.policy.set_training_mode(False)
         self.flops_per_action = self.policy.flops_per_action
+
+    def for_env(self, env: gym.Env | gym.vector.VectorEnv, seed: int) -> Self:
+        """The same policy in another environment like that of the training."""
+        agent = super().for_env(env, seed)
+        agent._check_like_training(env.unwrapped)
+        return agent
+
+    def _check_like_training(self, base: Any) -> None:
+        self.differences = check_encoder(
+            self.description,
+            base.observer,
+            str(self.folder),
+            self.required,
+            allow_other_encoder=self.allow_other_encoder,
+        )
+        check_sensor(self.description, base.sensor, str(self.folder))
 
     @torch.no_grad()
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
@@ -77,27 +107,25 @@ class PpoAgent(Agent):
         return logits.argmax(axis=1)
 
 
-def check_encoder(description: Mapping[str, Any], observer: Any, source: str) -> None:
-    """Refuses an observer whose beliefs are not the ones an agent was trained on.
+def load_policy(policy: torch.nn.Module, folder: Path) -> None:
+    """Copies weights that were saved in a folder into a policy.
 
     Raises:
-        ValueError: No encoder, another one, or other options of it.
+        ValueError: Weights of another shape, or a file that holds none.
     """
-    if observer is None:
-        raise ValueError(f"{source}: trained with an encoder, and the environment has none")
-    given = weights_hash(observer.encoder)
-    if given != description["encoder_hash"]:
-        raise ValueError(
-            f"{source}: trained with encoder {description['encoder']!r} "
-            f"(weights {description['encoder_hash'][:12]}), not with "
-            f"{observer.encoder.config.name!r} (weights {given[:12]})"
-        )
-    for name, trained in trained_options(description).items():
-        if observer.options.get(name) != trained:
-            raise ValueError(
-                f"{source}: trained with {name}={trained}, the environment "
-                f"has {name}={observer.options.get(name)}"
-            )
+    path = folder / POLICY_FILE
+    try:
+        with safe_open(path, "pt") as saved:
+            given = {name: tuple(saved.get_slice(name).get_shape()) for name in saved.keys()}  # noqa: SIM118
+        own = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
+        if others := [name for name in given if given[name] != own.get(name, given[name])]:
+            first = others[0]
+            more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+            raise RuntimeError(f"{first} has shape {given[first]}, not {own[first]}{more}")
+        load_model(policy, path)
+    except (RuntimeError, SafetensorError) as error:  # of another release or encoder; damaged
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{folder}: {POLICY_FILE} does not fit: {reason}") from error
 
 
 def check_sensor(description: Mapping[str, Any], sensor: GridSensor, source: str) -> None:

@@ -14,7 +14,7 @@ class PpoConfig:
 
     Attributes:
         learning_rate: Of Adam at the start; falls linearly to 2 % of it.
-        batch_size: Steps per gradient step.
+        batch_size: Steps per gradient step; all those of a rollout where it has fewer.
         n_epochs: Passes over each rollout of one episode per row.
         gamma: Discount factor.
         gae_lambda: Trade-off of the advantage estimator.

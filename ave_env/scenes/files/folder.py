@@ -5,26 +5,41 @@
   and `test` is `val`, as in the published results. Without one, each class is divided by a hash of
   the file names into 80 % `train`, 10 % `val` and 10 % `test`.
 * `imagenet`: `{train,val}/<wnid>/*.JPEG`; `test` is `val`.
-* `imagefolder`: `{train,val,test}/<class>/<image>`.
+* `imagefolder`: `{train,val,test}/<class>/<image>`. Folders of splits may also be called
+  `training`, `valid`, `validation` or `testing`. Without them, `<class>/<image>` is `train`;
+  images without classes, in folders of splits or none, are all of one class, "scene".
 
 `ave_env.scenes.files.splits` says what stands for a split that is missing. Listings are sorted;
 hidden files and files that are not images are skipped. Class folders are not searched any deeper,
-so links that run in circles do no harm.
+so links that run in circles do no harm. `ave_env.scenes.check` names all that is not used; images
+and folders that may have been meant to be are warned of when scenes are opened.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 
 from ave_env.choices import SPLITS
-from ave_env.scenes.errors import SceneError
-from ave_env.scenes.files.disk import list_folders, read_file, show_contents
+from ave_env.scenes.errors import SceneError, enumerate_some
+from ave_env.scenes.files.decoding import read_size
+from ave_env.scenes.files.disk import list_folders, look_into, read_file
 from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.files.layouts import LAYOUTS, SUN360_PLACES, Source
-from ave_env.scenes.files.scene_folder import SceneFolder
-from ave_env.scenes.files.split_folders import SplitFolders, are_wnids
+from ave_env.scenes.files.scene_folder import SceneFolder, show_instead
+from ave_env.scenes.files.split_folders import (
+    SplitFolders,
+    are_wnids,
+    find_splits,
+    holds_scenes,
+)
 from ave_env.scenes.files.splits import SplitChoice, choose_split
 from ave_env.scenes.files.sun360 import Sun360Folder
+
+PANORAMA_DOUBT = (
+    "the images are twice as wide as high, as 360-degree panoramas are, and taken for photos whose "
+    "edges do not meet; say seamless=True or seamless=False (commands: --seamless)"
+)
 
 
 def recognise_source(root: str | os.PathLike[str]) -> Source:
@@ -33,15 +48,16 @@ def recognise_source(root: str | os.PathLike[str]) -> Source:
     Raises:
         SceneError: It has none of the known layouts.
     """
-    root = os.path.expanduser(os.fspath(root))
-    folders = list_folders(root)
-    if any(place in folders for place in SUN360_PLACES):
+    root = os.path.abspath(os.path.expanduser(os.fspath(root)))
+    top = look_into(root)
+    if any(place in (*top.folders, *top.dangling) for place in SUN360_PLACES):
         return "sun360"
-    splits = [split for split in SPLITS if split in folders]
-    if not splits:
+    splits = find_splits(root, top)
+    if not splits and not holds_scenes(root, top):
         layouts = " or ".join(LAYOUTS.values())
-        raise SceneError(root, f"expected {layouts}, found {show_contents(root)}")
-    classes = list_folders(os.path.join(root, splits[0]))
+        raise SceneError(root, f"expected {layouts}, {show_instead(root)}")
+    first = next((split for split in SPLITS if split in splits), None)
+    classes = list_folders(os.path.join(root, splits[first])) if first else top.folders
     return "imagenet" if classes and are_wnids(classes) else "imagefolder"
 
 
@@ -104,6 +120,13 @@ class FolderScenes(EncodedScenes):
         rows = self.choice.rows(listing.names, listing.labels)
         if not len(rows):
             raise SceneError(listing.folder, f"too few images to hold out a {split!r} split")
+        if doubts := folder.doubts():
+            warnings.warn(
+                f"{folder.root}: not used: {enumerate_some(doubts, 3)}; the splits here are "
+                f"{', '.join(folder.splits)}, and `python -m ave_env.scenes.check` says more",
+                UserWarning,
+                stacklevel=2,
+            )
         self.name = source
         self.split = str(split)
         self.class_names = listing.class_names
@@ -112,6 +135,14 @@ class FolderScenes(EncodedScenes):
         self.seamless = source == "sun360" if seamless is None else seamless
         self._folder = listing.folder
         self._names = [listing.names[row] for row in rows]
+        if seamless is None and not self.seamless and self._look_like_panoramas():
+            warnings.warn(f"{folder.root}: {PANORAMA_DOUBT}", UserWarning, stacklevel=2)
+
+    def _look_like_panoramas(self) -> bool:
+        """Whether the first, the middle and the last image are twice as wide as high."""
+        some = {0, len(self) // 2, len(self) - 1}
+        sizes = [read_size(os.path.join(self._folder, self._names[index])) for index in some]
+        return all(size is not None and size[1] == 2 * size[0] for size in sizes)
 
     def read(self, index: int) -> bytes:  # noqa: D102
         return read_file(self.locate(index))

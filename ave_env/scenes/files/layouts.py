@@ -9,10 +9,21 @@ Source = Literal["sun360", "imagenet", "imagefolder"]
 LAYOUTS = {
     "sun360": "{indoor,outdoor}/<class>/pano_*.jpg",
     "imagenet": "{train,val}/<wnid>/*.JPEG",
-    "imagefolder": "{train,val,test}/<class>/<image>",
+    "imagefolder": "{train,val,test}/<class>/<image>, with or without splits and classes",
 }
 
 SUN360_PLACES = ("indoor", "outdoor")
 
+# What people call the folders of the splits, in lower case.
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
 # Folders at the top of one layout or another: whoever gives one of them means the folder above.
-TOP_FOLDERS = ("train", "val", "test", *SUN360_PLACES)
+TOP_FOLDERS = (*SPLIT_FOLDERS, *SUN360_PLACES)

@@ -23,6 +23,7 @@ from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError
 
 HELD_OUT_SHARE = 0.1
+HELD_OUT_NOTE = "no val split: a tenth of train is held out for it"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
+from collections.abc import Iterator
 
 import numpy as np
 
 from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
-from ave_env.scenes.files.disk import list_folders, list_images, scan
+from ave_env.scenes.files.disk import link_to_nowhere, look_into
 from ave_env.scenes.files.layouts import LAYOUTS, SUN360_PLACES
 from ave_env.scenes.files.scene_folder import Listing, SceneFolder
 from ave_env.scenes.files.splits import assign_parts
@@ -49,16 +51,21 @@ class Sun360Folder(SceneFolder):
         self.list_file = next((path for path in candidates if os.path.isfile(path)), None)
         if list_file is not None and self.list_file is None:
             raise SceneError(candidates[0], "no such list file, neither here nor in data_root")
-        if not any(place in list_folders(self.root) for place in SUN360_PLACES):
+        top = look_into(self.root)
+        for place in SUN360_PLACES:
+            if place in top.dangling:
+                raise link_to_nowhere(os.path.join(self.root, place))
+        if not any(place in top.folders for place in SUN360_PLACES):
             raise self.wrong_layout()
         self.splits = SPLITS[:2] if self.list_file else SPLITS
 
     def list_split(self, split: str) -> Listing:  # noqa: D102
-        ignored: list[str] = []
         if self.list_file:
             names = read_list(self.list_file, self.root)
         else:
-            names, ignored = self._find_panoramas()
+            names = self._find_panoramas()
+            if not names:
+                raise self.no_images(self.root)
         classes = [unicodedata.normalize("NFC", "/".join(n.split("/")[:2])) for n in names]
         class_names, labels = np.unique(classes, return_inverse=True)
         if self.list_file:
@@ -75,23 +82,51 @@ class Sun360Folder(SceneFolder):
             [names[row] for row in rows],
             labels[rows].astype(np.int64),
             tuple(str(name) for name in class_names),
-            ignored,
         )
 
-    def _find_panoramas(self) -> tuple[list[str], list[str]]:
-        """Names of all panoramas, and paths of what else is in the class folders."""
+    def find_unused(self) -> list[str]:  # noqa: D102
+        unused = []
+        for folder, names in self._beside():
+            unused += [os.path.join(folder, name) for name in names]
+        if self.list_file:
+            listed = set(read_list(self.list_file, self.root))
+            unused += [
+                os.path.join(self.root, n) for n in self._find_panoramas() if n not in listed
+            ]
+        return [path for path in unused if path not in (self.list_file, self._list_folder())]
+
+    def _list_folder(self) -> str | None:
+        """The folder of the list; it is in use."""
+        return self.list_file and os.path.dirname(self.list_file)
+
+    def _beside(self) -> Iterator[tuple[str, list[str]]]:
+        """Folders at the top, of places and of classes, and what is in them besides scenes."""
+        top = look_into(self.root)
+        others = [name for name in top.folders if name not in SUN360_PLACES]
+        yield self.root, [*others, *top.images, *top.rest, *top.dangling]
+        for place in self._places():
+            inside = look_into(place)
+            yield place, [*inside.images, *inside.rest, *inside.dangling]
+            for directory in inside.folders:
+                path = os.path.join(place, directory)
+                contents = look_into(path)
+                yield path, [*contents.folders, *contents.rest, *contents.dangling]
+
+    def _places(self) -> list[str]:
+        places = [os.path.join(self.root, place) for place in SUN360_PLACES]
+        return [place for place in places if os.path.isdir(place)]
+
+    def _find_panoramas(self) -> list[str]:
+        """Names of all panoramas."""
         names: list[str] = []
-        ignored: list[str] = []
-        for place in SUN360_PLACES:
-            if not os.path.isdir(os.path.join(self.root, place)):
-                continue
-            for directory in list_folders(os.path.join(self.root, place)):
-                images, rest = list_images(os.path.join(self.root, place, directory))
+        for path in self._places():
+            place, contents = os.path.basename(path), look_into(path)
+            for name in contents.dangling:
+                raise link_to_nowhere(os.path.join(path, name))
+            for directory in contents.folders:
+                images = look_into(os.path.join(path, directory)).images
                 names += [f"{place}/{directory}/{image}" for image in images]
-                ignored += [os.path.join(self.root, place, directory, name) for name in rest]
-        if not names:
-            raise self.no_images(self.root)
-        return names, ignored
+        return names
 
 
 def read_list(path: str, root: str) -> list[str]:
@@ -106,10 +141,11 @@ def read_list(path: str, root: str) -> list[str]:
             another; files are missing.
     """
     first_line: dict[str, int] = {}
-    for number, name in _lines(path):
+    for number, line in _lines(path):
+        name = posixpath.normpath(line)  # `find .` begins every line with "./"
         parts = name.split("/")
-        if len(parts) < 3 or not all(parts) or ".." in parts:
-            raise SceneError(path, f"line {number}: {name!r} is not like {LAYOUTS['sun360']}")
+        if len(parts) < 3 or parts[0] not in SUN360_PLACES or ".." in line.split("/"):
+            raise SceneError(path, f"line {number}: {line!r} is not like {LAYOUTS['sun360']}")
         if name in first_line:
             raise SceneError(
                 path, f"line {number} repeats line {first_line[name]}: {name!r}; the splits overlap"
@@ -141,7 +177,7 @@ def _require_files(path: str, root: str, first_line: dict[str, int]) -> None:
         folder, _, file = name.rpartition("/")
         if folder not in contents:
             location = os.path.join(root, folder)
-            found = {entry.name for entry in scan(location)} if os.path.isdir(location) else set()
+            found = set(look_into(location).names) if os.path.isdir(location) else set()
             contents[folder] = found
         if file not in contents[folder]:
             missing.append(f"{name!r} (line {number})")

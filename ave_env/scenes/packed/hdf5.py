@@ -1,28 +1,4 @@
-"""Scenes in one HDF5 file.
-
-Schema, version 1. Attributes of the file (strings of fixed or variable length, in UTF-8):
-
-| attribute | content |
-| --- | --- |
-| `format_version` | integer, 1 |
-| `layout` | string, "images"; other layouts may come, and are refused until then |
-| `source` | string: "sun360", "imagenet" or "imagefolder" |
-| `class_names` | strings `[C]` |
-| `image_size` | int64 `[2]`, height and width in pixels; 0, 0 when they differ |
-| `seamless` | boolean, whether the images are 360-degree panoramas |
-
-One group for each split the data were published with (`train`, `val`, `test`):
-
-| dataset | content |
-| --- | --- |
-| `images` | variable-length uint8 `[N]`, JPEG or PNG files as they are |
-| `labels` | int64 `[N]`, indices of `class_names` |
-| `names` | strings `[N]`, where each image came from (optional) |
-| `crc32` | uint32 `[N]`, checksums of the images (optional) |
-| `extents` | int64 `[N, 2]`, offset (-1: unknown) and length of each image here (optional) |
-
-`ave_env.scenes.pack` writes such files, and `ave_env.scenes.files.splits` says what stands for a
-split that is missing.
+"""Scenes in one HDF5 file; `schema` describes it.
 
 HDF5 takes several times as long to find a small image as to open a file. The extents lead straight
 to its bytes, and are believed only when these have the right checksum: a tool that moves images
@@ -31,104 +7,29 @@ about, such as h5repack, leaves a file that reads just as well, only more slowly
 
 from __future__ import annotations
 
+import functools
 import io
 import os
+import warnings
 import weakref
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import h5py
-import numpy as np
 
-from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
 from ave_env.scenes.files.encoded import EncodedScenes
 from ave_env.scenes.files.splits import SplitChoice, choose_split
-from ave_env.scenes.packed.global_heap import VariableLengthData, is_plain, read_at
-
-FORMAT_VERSION = 1
-LAYOUT = "images"
-BYTES = h5py.vlen_dtype(np.uint8)
-
-
-@dataclass(frozen=True)
-class Header:
-    """The attributes of a file.
-
-    Attributes:
-        source: Layout that the images were packed from.
-        class_names: One name per class.
-        image_size: Height and width of all images in pixels; (0, 0) when they differ.
-        seamless: Whether the images are 360-degree panoramas.
-        splits: The groups in the file.
-    """
-
-    source: str
-    class_names: tuple[str, ...]
-    image_size: tuple[int, int]
-    seamless: bool
-    splits: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a split says of its images, besides their names.
-
-    Attributes:
-        labels: int64 `[N]`.
-        checksums: uint32 `[N]`, or None.
-        extents: int64 `[N, 2]`, or None.
-    """
-
-    labels: np.ndarray
-    checksums: np.ndarray | None
-    extents: np.ndarray | None
-
-
-def read_header(path: str) -> Header:
-    """Reads what a file holds.
-
-    Raises:
-        SceneError: It is not an HDF5 file, is damaged, or has another schema or a newer version.
-    """
-    with open_file(path) as file:
-        attributes = dict(file.attrs)
-        found = enumerate_some([*file.keys(), *(f"attribute {key}" for key in attributes)])
-        if "format_version" not in attributes or "class_names" not in attributes:
-            raise SceneError(
-                path,
-                "not a file of packed scenes: expected attributes format_version and class_names "
-                f"and groups of train, val, test, found {found}",
-            )
-        version = int(attributes["format_version"])
-        if version > FORMAT_VERSION:
-            raise SceneError(
-                path,
-                f"format version {version} is newer than {FORMAT_VERSION}, the newest this release "
-                "reads; upgrade active-visual-exploration",
-            )
-        layout = _text(attributes.get("layout", LAYOUT))
-        if layout != LAYOUT:
-            raise SceneError(path, f"unknown layout {layout!r}; expected {LAYOUT!r}")
-        splits = tuple(split for split in SPLITS if split in file)
-        if not splits:
-            raise SceneError(path, f"expected groups of {', '.join(SPLITS)}, found {found}")
-        height, width = (int(side) for side in attributes.get("image_size", (0, 0)))
-        source = _text(attributes.get("source", "imagefolder"))
-        return Header(
-            source=source,
-            class_names=tuple(_text(name) for name in attributes["class_names"]),
-            image_size=(height, width),
-            seamless=bool(attributes.get("seamless", source == "sun360")),
-            splits=splits,
-        )
-
-
-def _text(value: object) -> str:
-    """A string attribute, which h5py returns as text or, of fixed length, as bytes."""
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+from ave_env.scenes.packed.global_heap import VariableLengthData, read_at
+from ave_env.scenes.packed.guarded import GuardedReader
+from ave_env.scenes.packed.schema import (
+    is_plain_here,
+    open_file,
+    open_handle,
+    read_columns,
+    read_header,
+    read_names,
+)
 
 
 class Hdf5Scenes(EncodedScenes):
@@ -176,6 +77,18 @@ class Hdf5Scenes(EncodedScenes):
             columns = read_columns(self.path, group, len(header.class_names))
             # Names take seconds in large files, and matter only to hold images out.
             names = [] if self.choice.part == "all" else read_names(self.path, group)
+            others = [
+                f"/{name}"
+                for name in file
+                if name not in header.splits and isinstance(file.get(name), h5py.Group)
+            ]
+        if self.choice.part == "held out" and others:
+            warnings.warn(
+                f"{self.path}: no val; a tenth of train is held out. Not used: "
+                f"{enumerate_some(others, 3)}",
+                UserWarning,
+                stacklevel=2,
+            )
         rows = self.choice.rows(names, columns.labels)
         if not len(rows):
             raise SceneError(self.path, f"too few images in {self.choice} for {split!r}")
@@ -190,7 +103,8 @@ class Hdf5Scenes(EncodedScenes):
         self._extents = None if columns.extents is None else columns.extents[rows]
         self._file: io.FileIO | None = None
         self._handle: h5py.File | None = None
-        self._images: VariableLengthData | h5py.Dataset | None = None  # of the handle
+        self._reader: GuardedReader | None = None
+        self._read_row: Callable[[int], bytes] | None = None  # of the handle or the reader
         _OPEN.add(self)
 
     def read(self, index: int) -> bytes:  # noqa: D102
@@ -217,12 +131,15 @@ class Hdf5Scenes(EncodedScenes):
             return None
 
     def _read_dataset(self, index: int) -> bytes:
-        if self._images is None:
+        if self._read_row is None:
             self._handle = open_handle(self.path)
             dataset = self._handle[self.choice.stored]["images"]
-            plain = is_plain(dataset)
-            self._images = VariableLengthData(dataset, self._descriptor()) if plain else dataset
-        return bytes(self._images[int(self._rows[index])])
+            if is_plain_here(self.path, dataset):
+                self._read_row = VariableLengthData(dataset, self._descriptor()).__getitem__
+            else:
+                self._reader = GuardedReader(self.path)
+                self._read_row = functools.partial(_read_element, self._reader, dataset.name)
+        return self._read_row(int(self._rows[index]))
 
     def _descriptor(self) -> int:
         if self._file is None:
@@ -238,84 +155,40 @@ class Hdf5Scenes(EncodedScenes):
 
     def close(self) -> None:
         """Closes the file until the next image is read."""
-        for file in (self._file, self._handle):
+        for file in (self._file, self._handle, self._reader):
             if file is not None:
                 file.close()
-        self._file = self._handle = self._images = None
+        self.__dict__.update(_NOTHING_OPEN)
+
+    def forget(self) -> None:
+        """Leaves what is open to the parent process, after a fork."""
+        if self._reader is not None:
+            self._reader.forget()
+            self._reader = None
+        self.close()
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None, "_handle": None, "_images": None}
+        return {**self.__dict__, **_NOTHING_OPEN}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         _OPEN.add(self)
 
 
+_NOTHING_OPEN = dict.fromkeys(("_file", "_handle", "_reader", "_read_row"))
 _OPEN: weakref.WeakSet[Hdf5Scenes] = weakref.WeakSet()
 
 
 def _close_inherited() -> None:
     # A handle that crosses a fork shares its file position with the parent.
     for scenes in list(_OPEN):
-        scenes.close()
+        scenes.forget()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_inherited)
 
 
-def open_handle(path: str) -> h5py.File:
-    """Opens a file for reading."""
-    # Packed files never change; locking them fails on some network file systems.
-    return h5py.File(path, "r", locking=False)
-
-
-@contextmanager
-def open_file(path: str) -> Iterator[h5py.File]:
-    """Opens a file for a while; whatever HDF5 finds wrong with it is a `SceneError`."""
-    if not os.path.exists(path):
-        raise SceneError(path, "no such file")
-    try:
-        with open_handle(path) as file:
-            yield file
-    except SceneError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise SceneError(path, f"not a readable HDF5 file, or incomplete: {error}") from error
-
-
-def read_columns(path: str, group: h5py.Group, num_classes: int) -> Columns:
-    """Returns what a split says of its images, after checking it."""
-    missing = [key for key in ("images", "labels") if key not in group]
-    if missing:
-        raise SceneError(f"{path}:{group.name}", f"no dataset {' or '.join(missing)}")
-    images, labels = group["images"], group["labels"][()].astype(np.int64)
-    if h5py.check_vlen_dtype(images.dtype) != np.uint8 or images.shape != labels.shape:
-        raise SceneError(
-            f"{path}:{group.name}",
-            f"expected variable-length uint8 images and one label each, found images of type "
-            f"{images.dtype} and shape {images.shape}, labels of shape {labels.shape}",
-        )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise SceneError(
-            f"{path}:{group.name}/labels",
-            f"labels from {labels.min()} to {labels.max()} for {num_classes} class names",
-        )
-    optional: dict[str, np.ndarray | None] = {}
-    for name, shape in (("crc32", labels.shape), ("extents", (len(labels), 2))):
-        optional[name] = group[name][()] if name in group else None
-        if name in group and group[name].shape != shape:
-            raise SceneError(
-                f"{path}:{group.name}/{name}", f"expected shape {shape}, found {group[name].shape}"
-            )
-    return Columns(labels, optional["crc32"], optional["extents"])
-
-
-def read_names(path: str, group: h5py.Group) -> list[str]:
-    """Returns where the images of a split came from, or their numbers if that is not known."""
-    if "names" not in group:
-        return [str(row) for row in range(len(group["labels"]))]
-    names = group["names"]
-    with open(path, "rb", buffering=0) as file:
-        stored = VariableLengthData(names, file.fileno()) if is_plain(names) else names[()]
-        return [name.decode("utf-8", "surrogateescape") for name in stored]
+def _read_element(reader: GuardedReader, where: str, row: int) -> bytes:
+    (element,) = reader.elements(where, row, row + 1)
+    return element

@@ -1,4 +1,4 @@
-"""Writes files of packed scenes; `ave_env.scenes.packed.hdf5` describes and reads them."""
+"""Writes files of packed scenes; `ave_env.scenes.packed.schema` describes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.packed.global_heap import VariableLengthData
-from ave_env.scenes.packed.hdf5 import (
+from ave_env.scenes.packed.schema import (
     BYTES,
     FORMAT_VERSION,
     LAYOUT,

@@ -16,14 +16,15 @@ from dataclasses import asdict, dataclass, replace
 import cv2
 import numpy as np
 
-from ave_env.scenes.errors import SceneError
-from ave_env.scenes.files.decoding import Fit, decode, fit, image_kind
+from ave_env.scenes.errors import SceneError, printable
+from ave_env.scenes.files.decoding import Fit, decode_strictly, fit, image_kind
 from ave_env.scenes.files.disk import read_file
+from ave_env.scenes.files.folder import PANORAMA_DOUBT
 from ave_env.scenes.files.parallel import ProgressBar, map_in_threads, progress_bar
 from ave_env.scenes.files.scene_folder import SceneFolder
 from ave_env.scenes.packed import hdf5_writer
-from ave_env.scenes.packed.hdf5 import Header
 from ave_env.scenes.packed.hdf5_writer import Contents
+from ave_env.scenes.packed.schema import Header
 from ave_env.scenes.packed.spool import Entry, Spool
 from ave_env.scenes.packed.storage import Storage
 
@@ -53,7 +54,7 @@ class Preparation:
         """
         try:
             data = read_file(path)
-            image = decode(data, path, self.storage.image_size)
+            image = decode_strictly(data, path, self.storage.image_size)
         except SceneError as error:
             return error
         size = self.storage.image_size or (image.shape[0], image.shape[1])
@@ -101,8 +102,13 @@ class Prepared:
     @property
     def common_size(self) -> tuple[int, int]:
         """Height and width of the images; (0, 0) when they differ."""
-        sizes = {entry.size for entry in self.entries.values()}
+        sizes = self.sizes
         return sizes.pop() if len(sizes) == 1 else (0, 0)
+
+    @property
+    def sizes(self) -> set[tuple[int, int]]:
+        """Heights and widths of the images."""
+        return {entry.size for entry in self.entries.values()}
 
 
 class Packing:
@@ -137,6 +143,8 @@ class Packing:
         self.folder = folder
         self.out = out
         self.seamless = folder.source == "sun360" if seamless is None else seamless
+        # At a size that was asked for, images have the shape that was asked for.
+        self._is_doubtful = seamless is None and not self.seamless and not storage.image_size
         self.preparation = Preparation(storage, "stretch" if self.seamless else "crop")
         self.progress = progress
         self.listings = {split: folder.list_split(split) for split in folder.splits}
@@ -157,6 +165,8 @@ class Packing:
             SceneError: Images are broken, or changed meanwhile; the file reads back differently.
             OSError: The disk is full or cannot be written to.
         """
+        for note in self.folder.notes():
+            print(printable(f"note: {note}"), file=sys.stderr)
         with Spool(f"{self.out}.partial", self.preparation.purpose) as spool:
             broken = self._prepare_all(spool, workers)
             if broken and not skip_broken:
@@ -166,6 +176,8 @@ class Packing:
             known = spool.entries
             entries = {path: known[key] for path, key in self.keys.items() if key in known}
             prepared = Prepared(entries, spool)
+            if self._is_doubtful and all(w == 2 * h for h, w in prepared.sizes):
+                print(f"note: {PANORAMA_DOUBT}", file=sys.stderr)
             header = Header(
                 source=self.folder.source,
                 class_names=next(iter(self.listings.values())).class_names,

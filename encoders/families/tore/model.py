@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
+from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
+from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
 from encoders.flops.count import Cost, FlopCount
 from encoders.flops.ledger import FlopLedger
@@ -21,6 +23,7 @@ from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
 from encoders.layers.vit import TokenSet
+from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
 
 
@@ -60,6 +63,11 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
+
+    def __repr__(self) -> str:
+        """What the encoder is, in a few lines; `print(encoder.backbone)` shows its layers."""
+        summary = summarise(self.config, self.backbone, self.decoder)
+        return f"{type(self).__name__} ({self.family}) {summary}"
 
     @property
     def depth(self) -> int:
@@ -113,6 +121,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
     def describe(self, options: Mapping[str, Any]) -> str:
         """Name and K, e.g. "tore-nano, K = 4"."""
         return f"{self.config.name}, K = {self.resolve_options(options)['split_block']}"
+
+    def parts(self) -> dict[str, EncoderPart]:
+        """Backbone, class head, decoder and pixel head; see `encoders.parts`."""
+        return tore_parts(self.config, self.backbone, self.decoder, self.state_dict())
 
     def resized(self, image_size: tuple[int, int]) -> GlimpseEncoder:
         """The encoder for scenes of another size, its position tables fitted to the grid.

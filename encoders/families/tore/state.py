@@ -21,7 +21,7 @@ from encoders.layers.vit import TokenSet
 _UNSET = -1
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class ToreState:
     """Everything an encoder remembers of the glimpses of B rows; weights live elsewhere.
 
@@ -67,6 +67,16 @@ class ToreState:
 
     def __len__(self) -> int:
         return len(self.token_counts)
+
+    def __repr__(self) -> str:
+        """Rows, what they hold and how much memory it takes: a cache is too long to print."""
+        tokens, glimpses = (_span(counts) for counts in (self.token_counts, self.glimpse_counts))
+        splits = sorted(set(self.split_blocks.tolist()) - {_UNSET})
+        return (
+            f"ToreState({len(self)} rows, {tokens} of {self.capacity} tokens, {glimpses} glimpses, "
+            f"K = {', '.join(map(str, splits)) or 'unset'}, {self.num_bytes:,} bytes on "
+            f"{self.buffer.device})"
+        )
 
     @property
     def tokens(self) -> Tensor:
@@ -261,3 +271,11 @@ class ToreState:
                 raise ValueError(f"a mask of shape {tuple(rows.shape)} for {len(self)} rows")
             return rows.nonzero(as_tuple=True)[0]
         return rows
+
+
+def _span(counts: Tensor) -> str:
+    """Counts of all rows in a few characters: "3", or "0-3" where they differ."""
+    if not len(counts):
+        return "0"
+    lowest, highest = int(counts.min()), int(counts.max())
+    return str(lowest) if lowest == highest else f"{lowest}-{highest}"

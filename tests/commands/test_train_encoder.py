@@ -1,0 +1,142 @@
+"""What `train_encoder.py` says, and what it starts from."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from helpers import tiny_encoder
+from scene_trees import make_tree
+from tiny import CLASS_NAMES
+
+from agents.commands import train_agent, train_encoder
+from agents.reports.provenance import describe_run
+from encoders.storage import load_encoder, save_encoder, weights_hash
+from encoders.training.validation import tabulate
+
+FEW = ("--num-workers", "0", "--no-progress", "--device", "cpu", "--smoke")
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    return make_tree(tmp_path / "data", {f"train/{name}": 8 for name in CLASS_NAMES})
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, scenes):
+    """Trains on a few small images; returns the run folder."""
+
+    def trained(*arguments, data_root=scenes):
+        where = ["--env", "AVE-ImageFolder-v0", "--data-root", str(data_root)]
+        where += ["--output", str(tmp_path / "runs"), *FEW]
+        if "--resume" in arguments:
+            where = []
+        known = set((tmp_path / "runs").glob("*"))
+        monkeypatch.setattr(sys, "argv", ["train_encoder.py", *where, *map(str, arguments)])
+        train_encoder.main()
+        new = set((tmp_path / "runs").glob("*")) - known
+        return new.pop() if new else None
+
+    return trained
+
+
+def test_encoders_are_called_after_their_run_unless_given_a_name(run):
+    sizes = ("--image-size", 32, 32, "--patch-size", 8)
+    first, second, third = run(*sizes), run(*sizes), run(*sizes, "--name", "mine")
+    assert [load_encoder(folder).config.name for folder in (first, second, third)] == [
+        "encoder-AVE-ImageFolder-v0-1",
+        "encoder-AVE-ImageFolder-v0-2",
+        "mine",
+    ]
+    assert third.name == "encoder-AVE-ImageFolder-v0-mine-1"
+
+
+def test_a_run_starts_from_other_weights(run, tmp_path, capsys):
+    source = tiny_encoder(class_names=tuple("abcde"), image_size=(32, 64))
+    start = save_encoder(source, tmp_path / "start")
+    folder = run("--init-from", start, "--image-size", 32, 32, "--learning-rate", 0, "--seed", 5)
+    printed = capsys.readouterr().out
+    for words in (
+        "starting from",
+        "position tables are fitted from 32x64 to 32x32 pixels",
+        "the class head for 5 classes is new; the one for 5 classes is left out",
+    ):
+        assert words in printed
+    record = json.loads((folder / "run.json").read_text())["started_from"]
+    assert record["hash"] == weights_hash(source)
+    assert len(record["changes"]) == 2
+    trained = load_encoder(folder)
+    assert trained.config.class_names == tuple(sorted(CLASS_NAMES))
+    resized = source.resized((32, 32)).state_dict()
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(tensor, resized[name]) != name.startswith("backbone.vit.head"), name
+
+    weights = load_encoder(folder)  # the same classes now: the head stays
+    again = run("--init-from", folder, "--image-size", 32, 32, "--learning-rate", 0)
+    assert weights_hash(load_encoder(again)) == weights_hash(weights)
+    assert "class head" not in capsys.readouterr().out
+    for file in start.iterdir():
+        file.unlink()
+    assert run("--resume", folder) is None, "resuming needs nothing but the run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--init-from", "{start}", "--width", 64], ["width=64, the weights have 24", "leave"]),
+        (["--init-from", "{start}", "--decoder-depth", 3], ["decoder_depth=3, the weights have 2"]),
+        (["--init-from", "{start}", "--encoder", "tore-nano"], ["mean the same"]),
+        (["--init-from", "nowhere"], ["no encoder 'nowhere'"]),
+        (["--init-from", "{start}", "--image-size", 36, 36], ["36", "multiple"]),
+        (["--name", "a/b"], ["name='a/b'"]),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(run, tmp_path, capsys, arguments, words):
+    start = save_encoder(tiny_encoder(), tmp_path / "start")
+    with pytest.raises(SystemExit) as ended:
+        run(*(str(word).format(start=start) for word in arguments))
+    said = f"{ended.value} {capsys.readouterr().err}"
+    for word in words:
+        assert word in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_runs_of_other_commands_are_refused_by_name(run, tmp_path):
+    record = describe_run(train_agent.Options(), made_by=train_agent.COMMAND)
+    (tmp_path / "run.json").write_text(json.dumps(record, default=str))
+    with pytest.raises(SystemExit, match=r"made by train_agent\.py .*, and train_encoder\.py"):
+        run("--resume", tmp_path)
+    record.pop("made_by")
+    (tmp_path / "run.json").write_text(json.dumps(record, default=str))
+    with pytest.raises(SystemExit, match=r"run\.json: unknown option"):
+        run("--resume", tmp_path)
+
+
+def test_a_changed_option_of_a_resumed_run_is_named_alone(run):
+    folder = run("--image-size", 32, 32, "--patch-size", 8)
+    with pytest.raises(SystemExit) as ended:
+        run("--resume", folder, "--learning-rate", 3e-4)
+    message = str(ended.value)
+    assert "(training.learning_rate: was 0.0012, now 0.0003)" in message
+    assert "batch_size" not in message
+
+
+def test_validations_are_a_table():
+    names = [
+        f"{what}_k{split}"
+        for what in ("accuracy_8_random", "rmse_8_random", "accuracy_full")
+        for split in (0, 6, 12)
+    ]
+    history = [
+        {"step": 10.0 ** (3 + row), **dict.fromkeys(names, 0.125 * (1 + row))} for row in (0, 1)
+    ]
+    title, heading, first, second = tabulate(history).splitlines()
+    assert {len(line) for line in (title, heading, first, second)} == {len(title)}
+    assert len(title) <= 100
+    assert heading.split() == ["step", *["|", "K=0", "K=6", "K=12"] * 3]
+    assert first.split()[:5] == ["1000", "|", "12.5", "12.5", "12.5"]
+    assert second.split()[5:9] == ["|", "0.2", "0.2", "0.2"]
+    assert tabulate(history, heading=False) == f"{first}\n{second}"
