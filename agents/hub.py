@@ -54,26 +54,16 @@ def fetch_agent(
             f"{str(source)!r} is no trained agent{did_you_mean(source, known)}; expected a run "
             f"folder with {AGENT_FILE}, a repository of the hub as user/name, or a shipped agent"
         )
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from encoders.hub import download_folder
 
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                str(source),
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-                token=token,
-            )
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"no agent {str(source)!r}: neither a folder here nor to be had from the hub "
-            f"({type(error).__name__}: {reason[:200]})"
-        ) from error
+    folder = download_folder(
+        str(source),
+        revision=revision,
+        cache_dir=cache_dir,
+        force_download=force_download,
+        local_files_only=local_files_only,
+        token=token,
+    )
     if not (folder / AGENT_FILE).is_file():
         raise ValueError(f"{source}: a repository of the hub without {AGENT_FILE}, so no agent")
     return folder

@@ -177,7 +177,9 @@ def is_finished(folder: Path, options: Options) -> bool:
     """Whether a run has done all that is asked of it."""
     if not run_folder.is_complete(folder):
         return False
-    return not (folder / AGENT_FILE).is_file() or _reached(folder) >= options.total_timesteps
+    if learner_named(options.policy) is None:
+        return True
+    return (folder / AGENT_FILE).is_file() and _reached(folder) >= options.total_timesteps
 
 
 def _refuse_finished(folder: Path, options: Options) -> None:

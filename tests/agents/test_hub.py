@@ -91,7 +91,7 @@ def test_the_hub_gets_the_agent_alone_and_gives_it_to_others(tmp_path):
     assert first.startswith(f"{address}/someone/tiny-ppo/commit/")
     assert "trained with encoder 'tiny'" in no_encoder
     assert "pass it as env" in no_encoder
-    assert "no agent 'someone/nothing'" in nothing
+    assert "'someone/nothing': no such folder here" in nothing
 
 
 def test_what_is_saved_for_others_acts_alike_and_names_no_path_of_this_machine(tmp_path):
@@ -119,7 +119,7 @@ def test_a_repository_downloaded_before_is_opened_without_the_hub(tmp_path):
     agent = load_agent("someone/ppo", env, **download)
     assert isinstance(agent, PpoAgent)
     assert agent.env is env
-    with pytest.raises(ValueError, match="no agent 'someone/else'"):
+    with pytest.raises(ValueError, match="'someone/else': no such folder here"):
         fetch_agent("someone/else", **download)
     with pytest.raises(ValueError, match="names no environment id"):
         load_agent(agent.folder)
