@@ -15,7 +15,6 @@ from ave_env.description import describe
 from ave_env.resets import OPTIONS, check_names
 from ave_env.scenes import Scenes
 from ave_env.sensors.base import Sensor
-from ave_env.spaces import hint_at_features
 from ave_env.tasks.base import Task
 from ave_env.vector import ActiveExplorationVectorEnv, Observation
 
@@ -189,8 +188,6 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
         self.render_mode = render_mode
         self.action_space = self.vector.single_action_space
         self.observation_space = self.vector.single_observation_space
-        assert isinstance(self.observation_space, gym.spaces.Dict)
-        hint_at_features(self.observation_space, unless="agents.learning")
 
     def __repr__(self) -> str:
         if "vector" not in vars(self):  # being made

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gymnasium import spaces
 
 from ave_env import info as info_layout
 from ave_env.configuration import Configuration
@@ -14,7 +13,7 @@ from ave_env.episodes import Episodes, Rows
 from ave_env.generators import RowGenerators
 from ave_env.parts import Parts
 from ave_env.resets import LEFT_OPEN, ResetOptions
-from ave_env.spaces import observation_space
+from ave_env.spaces import ObservationSpace, observation_space
 from ave_env.tasks.base import Truth
 from ave_env.tasks.reconstruction import paste_known
 
@@ -73,7 +72,7 @@ class Exploration:
         )
 
     @property
-    def observation_space(self) -> spaces.Dict:
+    def observation_space(self) -> ObservationSpace:
         """What one row observes."""
         observed = {}
         if self.observer is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from ave_env.configuration import Configuration
@@ -47,14 +46,6 @@ class Parts:
         """
         sensor = configuration.make_sensor()  # wrong sizes show before files are opened
         scenes = configuration.open_scenes()
-        if configuration.wrap_azimuth and not scenes.seamless:
-            warnings.warn(
-                f"wrap_azimuth=True, but the left and right edges of the {scenes.name!r} scenes do "
-                "not meet: glimpses join what is far apart. Pass seamless=True if they are "
-                "360-degree panoramas",
-                UserWarning,
-                stacklevel=2,
-            )
         task = TASKS.resolve(configuration.task).of(scenes)
         encoder = None
         if configuration.encoder is not None:
@@ -75,15 +66,15 @@ def _warn_of_what_helps_nobody(
     enough = -(-sensor.num_visible // sensor.patches_per_glimpse)
     if configuration.num_glimpses > enough and not configuration.stop_when_all_seen:
         warn(
-            f"num_glimpses={configuration.num_glimpses}: {enough} glimpses can show all that there "
-            f"is to see, {sensor.num_visible} patches; take fewer, or let episodes end where all "
+            f"num_glimpses={configuration.num_glimpses}: {enough} can show all that there is to "
+            f"see, {sensor.num_visible} patches; take fewer, or let episodes end where all "
             "is seen (stop_when_all_seen=True)"
         )
     if configuration.wrap_azimuth and not scenes.seamless:
         warn(
             f"wrap_azimuth=True: the left and right edges of the {scenes.name!r} scenes do not "
-            "meet, and a glimpse that goes on at the other one shows two distant places side by "
-            "side; leave it out where images are no full panoramas"
+            "meet, so that a glimpse joins what is far apart; pass seamless=True if they are "
+            "360-degree panoramas, else leave wrap_azimuth out"
         )
 
 

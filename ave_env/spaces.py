@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,10 +16,28 @@ from encoders.support.notices import warn
 # Finite, because checkers and normalising wrappers refuse infinite bounds; no belief comes near.
 _LARGEST = float(np.finfo(np.float32).max)
 SMALLEST_IMAGE_OF_SB3 = 36
+_REMEDY = "agents.learning.glimpse_features"  # imported by those who need no hint at it
 _NON_NEGATIVE = ("entropy", "normalised_entropy")
 
 
-def observation_space(sensor: Sensor, belief: Mapping[str, tuple[int, ...]]) -> spaces.Dict:
+class ObservationSpace(spaces.Dict):
+    """Parts of an observation by name, with a hint for users of Stable-Baselines3.
+
+    SB3 copies a space before it sends images through a network of its own, and would say by the
+    size of a kernel that they are too small for it.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ObservationSpace:
+        if "stable_baselines3" in sys.modules and _REMEDY not in sys.modules:
+            for name, part in self.spaces.items():
+                _hint_at_features(name, part)
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
+
+def observation_space(sensor: Sensor, belief: Mapping[str, tuple[int, ...]]) -> ObservationSpace:
     """The flat dictionary that one environment observes.
 
     Args:
@@ -36,28 +56,18 @@ def observation_space(sensor: Sensor, belief: Mapping[str, tuple[int, ...]]) -> 
         else:
             low = 0.0 if name in _NON_NEGATIVE else -_LARGEST
             boxes[name] = spaces.Box(low, _LARGEST, shape, np.float32)
-    return spaces.Dict(boxes)
+    return ObservationSpace(boxes)
 
 
-def hint_at_features(space: spaces.Dict, unless: str) -> None:
-    """Tells users of Stable-Baselines3 which images its own network for images cannot take.
-
-    It would say so by the size of a convolution's kernel.
-
-    Args:
-        space: What is observed.
-        unless: A module that is imported by those who have read the hint.
-    """
-    if "stable_baselines3" not in sys.modules or unless in sys.modules:
+def _hint_at_features(name: str, part: spaces.Space) -> None:
+    if len(part.shape or ()) != 3 or part.dtype != np.uint8:
         return
-    for name, box in space.spaces.items():
-        is_image = len(box.shape or ()) == 3 and box.dtype == np.uint8
-        if is_image and min((box.shape or ())[:2]) < SMALLEST_IMAGE_OF_SB3:
-            height, width = (box.shape or ())[:2]
-            warn(
-                f"the network for images of Stable-Baselines3's MultiInputPolicy and CnnPolicy "
-                f"needs {SMALLEST_IMAGE_OF_SB3}x{SMALLEST_IMAGE_OF_SB3} pixels, and {name!r} has "
-                f"{height}x{width}: give the policy policy_kwargs="
-                "{'features_extractor_class': agents.GlimpseFeatures}, or flatten the observation "
-                f"or leave {name!r} out of it"
-            )
+    height, width, _ = part.shape or ()
+    if min(height, width) < SMALLEST_IMAGE_OF_SB3:
+        warn(
+            f"the network for images of Stable-Baselines3's MultiInputPolicy and CnnPolicy needs "
+            f"{SMALLEST_IMAGE_OF_SB3}x{SMALLEST_IMAGE_OF_SB3} pixels, and {name!r} has "
+            f"{height}x{width}: give the policy policy_kwargs="
+            "{'features_extractor_class': agents.GlimpseFeatures}, or flatten the observation "
+            f"or leave {name!r} out of it"
+        )

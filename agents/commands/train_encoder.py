@@ -221,7 +221,7 @@ def _encoder(
     _check_sizes(options, source)
     found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
     encoder = source.resized(image_size)
-    new_head = bool(class_names) and class_names != encoder.config.class_names
+    new_head = class_names != (encoder.config.class_names or ())
     if new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
     changes = _changes(source.config, encoder.config, new_head)
@@ -264,7 +264,9 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
     if old.image_size != new.image_size:
         sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
         changes.append(f"position tables are fitted from {sizes[0]} to {sizes[1]} pixels")
-    if new_head:
+    if new_head and not new.num_classes:
+        changes.append("the class head is left out: the scenes have no classes")
+    elif new_head:
         before = f"the one for {old.num_classes} classes is left out"
         changes.append(
             f"the class head for {new.num_classes} classes is new"

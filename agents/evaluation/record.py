@@ -35,6 +35,7 @@ def describe_comparison(
         "scenes": {
             "name": scenes.name,
             "split": scenes.split,
+            "seamless": bool(scenes.seamless),
             "num_scenes": num_scenes,
             "num_scenes_of_split": len(scenes),
             "class_names": list(scenes.class_names),

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from ave_env.resets import OPTIONS, check_names
-from ave_env.spaces import hint_at_features
+from ave_env.spaces import ObservationSpace
 from ave_env.vector import ActiveExplorationVectorEnv
 
 
@@ -44,9 +44,8 @@ class GlimpseVecEnv(VecEnv):
             raise ValueError(f"observations have no {missing}; they have {list(spaces)}")
         self.env = env
         self._actions = np.zeros(env.action_space.shape or (env.num_envs,), env.action_space.dtype)
-        handed_on = gym.spaces.Dict({key: spaces[key] for key in self.keys})
+        handed_on = ObservationSpace({key: spaces[key] for key in self.keys})
         super().__init__(env.num_envs, handed_on, env.single_action_space)
-        hint_at_features(handed_on, unless="agents.learning.glimpse_features")
 
     def reset(self) -> dict[str, np.ndarray]:
         """Begins an episode in every row; seeds and options set before are used once.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +18,14 @@ from matplotlib.ticker import MaxNLocator
 
 from agents.evaluation.comparison import AgentResult, Comparison
 from agents.evaluation.gaze import gaze_of
-from agents.evaluation.statistics import CONFIDENCE
-from agents.reports.summary import title, why_no_metric
+from agents.evaluation.statistics import CONFIDENCE, METHODS
+from agents.reports.styles import AgentStyle, agent_styles
+from agents.reports.summary import interval_method, title, why_no_metric
 from ave_env.tasks.metrics import Metric
 from encoders.flops.count import FLOPS_CONVENTION
 from encoders.support.files import replacing
 
-# Okabe & Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Its
-# yellow, too pale for lines on white, is left out.
-_BLACK, _GREY = "#000000", "#767676"
-_AGENT_STYLES = {
-    "random": (_GREY, "o"),
-    "checkerboard": ("#56B4E9", "s"),
-    "raster": ("#0072B2", "v"),
-    "center_out": ("#E69F00", "P"),
-    "ame": ("#009E73", "^"),
-    "ame_normalised": ("#CC79A7", "D"),
-    "oracle": (_BLACK, ""),
-}
-# For agents with names of their own: trained ones.
-_OTHER_COLORS = ("#D55E00", "#882255", "#332288", "#44AA99")
-_OTHER_MARKERS = ("o", "s", "^", "D", "v")
-
+_GREY = "#767676"
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#4d4d4d",
@@ -56,6 +45,25 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """One agent's line: a metric after t = 0..T glimpses, not scaled, each float64 `[T+1]`.
+
+    Attributes:
+        style: How it looks.
+        mean: The line.
+        low: Lower end of the band around it.
+        high: Upper end of it.
+        gflops: What was spent, in billions.
+    """
+
+    style: AgentStyle
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    gflops: np.ndarray
+
+
 def draw_curves(comparison: Comparison, path: Path) -> None:
     """Draws the main metric over glimpses and over GFLOPs; without one, what was spent.
 
@@ -63,15 +71,52 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
         comparison: What was run.
         path: PNG to write; appears whole or not at all.
     """
+    metric = comparison.main_metric
+    if metric is None:
+        with _figure(
+            path, f"{title(comparison)}: {why_no_metric(comparison)[0]}, compute only"
+        ) as figure:
+            _draw_spending(figure, comparison)
+        return
+    curves = [
+        Curve(style, interval.mean, interval.low, interval.high, result.gflops_to_compare)
+        for result, style in zip(comparison.results, styles_of(comparison), strict=True)
+        for interval in (result.over_scenes[metric.name],)
+    ]
+    draw_metric(
+        curves,
+        metric,
+        path,
+        title=title(comparison),
+        bands=f"Bands: {CONFIDENCE:.0%} {METHODS[interval_method(comparison, metric)]}\n"
+        "intervals over scenes.",
+    )
+
+
+def draw_metric(
+    curves: Sequence[Curve], metric: Metric, path: Path, *, title: str, bands: str
+) -> None:
+    """Draws a metric over glimpses and over GFLOPs, with chance where it is known.
+
+    Args:
+        curves: One per agent.
+        metric: What they are of.
+        path: PNG to write; appears whole or not at all.
+        title: Line above.
+        bands: What the bands around the lines are.
+    """
+    with _figure(path, title) as figure:
+        _draw_metric(figure, curves, metric, bands)
+
+
+@contextlib.contextmanager
+def _figure(path: Path, title: str) -> Iterator[Figure]:
     with rc_context(_STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.1)
         figure = Figure(figsize=(9.6, 4.3), dpi=200, layout=layout)
         FigureCanvasAgg(figure)
-        if comparison.main_metric is None:
-            _draw_spending(figure, comparison)
-        else:
-            _draw_metric(figure, comparison, comparison.main_metric)
-        figure.suptitle(_title(comparison), fontsize=11, fontweight="bold", x=0.01, ha="left")
+        yield figure
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
         _save(figure, path)
 
 
@@ -84,31 +129,31 @@ def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
         path: PNG to write; appears whole or not at all.
     """
     gaze = gaze_of(comparison, result)
-    shares = gaze.by_glimpse
+    shares, axes_of = gaze.by_glimpse, scene_axes(comparison)
     columns = min(len(shares), 4)
     lines = -(-len(shares) // columns)
     with rc_context({**_STYLE, "axes.grid": False}):
         layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05)
         aspect = shares.shape[1] / shares.shape[2]
-        large = 8.0 * aspect
-        small = 8.0 / columns * aspect + 0.3
-        figure = Figure(figsize=(9.0, large + lines * small + 0.9), dpi=130, layout=layout)
+        large = 7.4 * aspect
+        small = 7.4 / columns * aspect + 0.4
+        figure = Figure(figsize=(9.0, large + lines * small + 1.3), dpi=130, layout=layout)
         FigureCanvasAgg(figure)
-        rows = figure.subfigures(2, 1, squeeze=False, height_ratios=[large + 0.5, lines * small])
+        rows = figure.subfigures(2, 1, squeeze=False, height_ratios=[large + 0.9, lines * small])
         top, bottom = rows[:, 0]
         axes = top.subplots()
-        picture = _draw_map(axes, gaze.in_episode, "seen in an episode")
+        picture = _draw_map(axes, gaze.in_episode, "seen in an episode", 1.0, axes_of, named=True)
         bar = top.colorbar(picture, ax=axes, pad=0.02, format="{x:.0%}")
         bar.outline.set_visible(False)
         small_axes = bottom.subplots(lines, columns, squeeze=False).ravel()
-        highest = float(shares.max())
         for t, share in enumerate(shares):
-            _draw_map(small_axes[t], share, f"glimpse {t + 1}", highest)
+            highest = float(share.max())  # later glimpses are spread wider: each has its own scale
+            heading = f"glimpse {t + 1}: up to {highest:.1%}"
+            _draw_map(small_axes[t], share, heading, highest, axes_of)
         for unused in small_axes[len(shares) :]:
             unused.set_visible(False)
         figure.suptitle(
-            f"Where {result.label} looks: share of {comparison.num_scenes:,} scenes "
-            f"(glimpses: up to {highest:.0%})",
+            f"Where {result.label} looks: share of {comparison.num_scenes:,} scenes, black: none",
             fontsize=11,
             fontweight="bold",
             x=0.01,
@@ -117,44 +162,105 @@ def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
         _save(figure, path)
 
 
+@dataclasses.dataclass(frozen=True)
+class SceneAxes:
+    """How places in a scene are written along its sides.
+
+    Attributes:
+        names: What the vertical and the horizontal axis say.
+        starts: Their values at the top left corner.
+        ends: Their values at the bottom right one.
+        ticks: Values that are written, of each.
+        unit: What follows a value.
+    """
+
+    names: tuple[str, str]
+    starts: tuple[float, float]
+    ends: tuple[float, float]
+    ticks: tuple[tuple[float, ...], tuple[float, ...]]
+    unit: str
+
+
+def scene_axes(comparison: Comparison) -> SceneAxes:
+    """Degrees in 360-degree panoramas, pixels in other images."""
+    ticks: tuple[tuple[float, ...], tuple[float, ...]]
+    if comparison.record["scenes"]["seamless"]:
+        ticks = ((90.0, 0.0, -90.0), (-180.0, -90.0, 0.0, 90.0, 180.0))
+        return SceneAxes(("elevation", "azimuth"), (90, -180), (-90, 180), ticks, "\N{DEGREE SIGN}")
+    height, width = comparison.record["environment"]["kwargs"]["image_size"]
+    ticks = ((0.0, height / 2, height), (0.0, width / 2, width))
+    return SceneAxes(("y (pixels)", "x (pixels)"), (0, 0), (height, width), ticks, "")
+
+
 def _save(figure: Figure, path: Path) -> None:
     """Writes a PNG without the name of the program in it."""
     with replacing(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})
 
 
-def _draw_map(axes: Axes, values: np.ndarray, title: str, highest: float = 1.0) -> Any:
-    picture = axes.imshow(values, cmap="magma", vmin=0.0, vmax=highest, interpolation="nearest")
+def _draw_map(
+    axes: Axes,
+    values: np.ndarray,
+    title: str,
+    highest: float,
+    scene: SceneAxes,
+    *,
+    named: bool = False,
+) -> Any:
+    """Draws one map; its sides have names where there is room for them, ticks everywhere."""
+    (top, left), (bottom, right) = scene.starts, scene.ends
+    picture = axes.imshow(
+        values,
+        cmap="magma",
+        vmin=0.0,
+        vmax=highest,
+        interpolation="nearest",
+        extent=(left, right, bottom, top),
+        aspect=abs((right - left) / (bottom - top)) * values.shape[0] / values.shape[1],
+    )
     axes.set_title(title, fontsize=9, loc="left")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_yticks(scene.ticks[0], [f"{tick:g}{scene.unit}" for tick in scene.ticks[0]])
+    across = scene.ticks[1] if named else scene.ticks[1][:: len(scene.ticks[1]) // 2]
+    axes.set_xticks(across, [f"{tick:g}{scene.unit}" for tick in across])
+    axes.tick_params(labelsize=8 if named else 6, length=2)
+    if named:
+        axes.set_ylabel(scene.names[0])
+        axes.set_xlabel(scene.names[1])
     axes.spines[:].set_visible(False)
     return picture
 
 
-def _draw_metric(figure: Figure, comparison: Comparison, metric: Metric) -> None:
+def _draw_metric(figure: Figure, curves: Sequence[Curve], metric: Metric, bands: str) -> None:
     over_glimpses, over_gflops = figure.subplots(1, 2, sharey=True)
     scale = metric.scale
-    glimpses = np.arange(comparison.num_glimpses + 1)
-    for result, style in zip(comparison.results, agent_styles(comparison), strict=True):
-        interval = result.over_scenes[metric.name]
-        for axes, places in ((over_glimpses, glimpses), (over_gflops, result.gflops_to_compare)):
-            low, high = scale * interval.low, scale * interval.high
-            axes.fill_between(places, low, high, color=style["color"], alpha=0.16, linewidth=0)
-            axes.plot(places, scale * interval.mean, clip_on=False, **style)
+    num_glimpses = len(curves[0].mean) - 1
+    for curve in curves:
+        for axes, places in (
+            (over_glimpses, np.arange(num_glimpses + 1)),
+            (over_gflops, curve.gflops),
+        ):
+            low, high = scale * curve.low, scale * curve.high
+            axes.fill_between(places, low, high, color=curve.style.color, alpha=0.16, linewidth=0)
+            axes.plot(places, scale * curve.mean, clip_on=False, **curve.style.line)
+    handles, labels = over_glimpses.get_legend_handles_labels()
+    # The order of the legend is that of the curves' ends, from top to bottom.
+    ends = [curve.mean[-1] for curve in curves]
+    if metric.chance is not None:
+        for axes in (over_glimpses, over_gflops):
+            line = axes.axhline(scale * metric.chance, color=_GREY, linestyle=":", linewidth=1.4)
+        handles.append(line)
+        labels.append(f"chance ({metric.text(metric.chance)})")
+        ends.append(-np.inf)  # known, and so no result: last
+    order = np.argsort([-end for end in ends], kind="stable")
     if metric.limits is not None:
         over_glimpses.set_ylim(*metric.limits)
-    over_glimpses.set_ylabel(metric.title)
-    _number_glimpses(over_glimpses, comparison)
+    over_glimpses.set_ylabel(metric.axis_title)
+    _number_glimpses(over_glimpses, num_glimpses)
     over_gflops.set_xlabel(f"GFLOPs ({FLOPS_CONVENTION})")
     over_gflops.set_xlim(left=0)
     over_gflops.xaxis.set_major_locator(MaxNLocator(5))
-    # The order of the legend is that of the curves' ends, from top to bottom.
-    handles, labels = over_glimpses.get_legend_handles_labels()
-    ends = [result.over_scenes[metric.name].mean[-1] for result in comparison.results]
-    order = np.argsort([-end for end in ends])
-    notes = [f"Bands: {CONFIDENCE:.0%} bootstrap intervals\nover scenes."]
-    if any(result.privileged for result in comparison.results):
+    notes = [bands]
+    if any(curve.style.dashed for curve in curves):
         notes.append("Upper bounds are told the answer; their\nsearch is not counted in GFLOPs.")
     legend = figure.legend(
         [handles[i] for i in order],
@@ -172,43 +278,24 @@ def _draw_metric(figure: Figure, comparison: Comparison, metric: Metric) -> None
 def _draw_spending(figure: Figure, comparison: Comparison) -> None:
     axes = figure.subplots()
     glimpses = np.arange(comparison.num_glimpses + 1)
-    for result, style in zip(comparison.results, agent_styles(comparison), strict=True):
-        axes.plot(glimpses, result.gflops(), clip_on=False, **style)
-        without = {**style, "linestyle": ":", "marker": "", "label": None}
+    for result, style in zip(comparison.results, styles_of(comparison), strict=True):
+        axes.plot(glimpses, result.gflops(), clip_on=False, **style.line)
+        without = {**style.line, "linestyle": ":", "marker": "", "label": None}
         axes.plot(glimpses, result.gflops("flops_without_recycling"), **without)
     axes.plot([], [], color=_GREY, linestyle=":", label="without recycling")
-    _number_glimpses(axes, comparison)
+    _number_glimpses(axes, comparison.num_glimpses)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"GFLOPs so far\n({FLOPS_CONVENTION})")
     figure.legend(loc="outside right center", frameon=False)
 
 
-def _number_glimpses(axes: Axes, comparison: Comparison) -> None:
+def _number_glimpses(axes: Axes, num_glimpses: int) -> None:
     axes.set_xlabel("glimpses")
-    axes.set_xlim(0, comparison.num_glimpses)
+    axes.set_xlim(0, num_glimpses)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0)
 
 
-def _title(comparison: Comparison) -> str:
-    text = title(comparison)
-    if comparison.main_metric is not None:
-        return text
-    return f"{text}: {why_no_metric(comparison)[0]}, compute only"
-
-
-def agent_styles(comparison: Comparison) -> list[dict[str, Any]]:
-    """Line, colour and marker of each agent; those without parameters always look the same."""
-    styles, others = [], 0
-    for result in comparison.results:
-        if result.label in _AGENT_STYLES:
-            color, marker = _AGENT_STYLES[result.label]
-        else:
-            color = _OTHER_COLORS[others % len(_OTHER_COLORS)]
-            marker = _OTHER_MARKERS[others // len(_OTHER_COLORS) % len(_OTHER_MARKERS)]
-            others += 1
-        style: dict[str, Any] = {"color": color, "marker": marker, "label": result.label}
-        if result.privileged:
-            style |= {"linestyle": "--", "label": f"{result.label} (upper bound)"}
-        styles.append(style)
-    return styles
+def styles_of(comparison: Comparison) -> list[AgentStyle]:
+    """How each agent of a comparison looks."""
+    return agent_styles((result.label, result.privileged) for result in comparison.results)

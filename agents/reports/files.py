@@ -17,10 +17,7 @@ All are the same bytes when the same command is run again on the same machine.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,39 +26,26 @@ import numpy as np
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.statistics import mean_intervals
 from agents.evaluation.walk import OWN_COLUMNS, Evaluation
+from agents.reports.csv_files import (
+    PER_SCENE_FILE,
+    PER_STEP_COLUMNS,
+    PER_STEP_FILE,
+    SUMMARY_FILE,
+    write_table,
+)
 from agents.reports.provenance import RUN_FILE, describe_run
-from agents.reports.summary import SETTING_COLUMNS, setting_of, summarise
+from agents.reports.summary import setting_of, summarise
 from agents.reports.videos import save_mp4, videos_available
 from ave_env.rendering import draw, save_gif
 from ave_env.tasks.classification import Classification
 from ave_env.tasks.reconstruction import Reconstruction
-from encoders.support.files import write_bytes, write_json, write_text
+from encoders.support.files import write_json
 from encoders.support.rounding import SIGNIFICANT_DIGITS
 
-SUMMARY_FILE = "summary.json"
-PER_STEP_FILE = "per_step.csv"
-PER_SCENE_FILE = "per_scene.csv.gz"
 CURVES_FILE = "curves.png"
 GAZE_FOLDER = "gaze"
 EPISODES_FOLDER = "episodes"
 REPORT_FILE = "report.html"
-
-PER_STEP_COLUMNS = (
-    "agent",
-    "seed",
-    "t",
-    "n",
-    "metric",
-    "mean",
-    "ci_lo",
-    "ci_hi",
-    "gflops_step",
-    "gflops_total",
-    "gflops_policy_total",
-    "gflops_without_recycling_total",
-    "interval",
-    *SETTING_COLUMNS,
-)
 
 _VOLATILE = ("command", "git_commit", "machine")
 
@@ -181,15 +165,3 @@ def _scene_columns(evaluation: Evaluation) -> dict[str, list[Any]]:
         **others,
     }
     return {name: written(values) for name, values in columns.items()}
-
-
-def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Writes a CSV file, compressed where the name ends in .gz, without the time of day in it."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    if path.suffix != ".gz":
-        write_text(path, text.getvalue())
-        return
-    write_bytes(path, gzip.compress(text.getvalue().encode(), mtime=0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,24 @@ import numpy as np
 from PIL import Image
 
 from agents.evaluation.comparison import AgentResult, Comparison
-from agents.evaluation.gaze import gaze_of
-from agents.evaluation.statistics import CONFIDENCE
-from agents.reports.figures import agent_styles
-from agents.reports.summary import summarise, title, why_no_metric
+from agents.evaluation.gaze import Gaze, gaze_of
+from agents.evaluation.statistics import CONFIDENCE, METHODS
+from agents.reports.figures import SceneAxes, scene_axes, styles_of
+from agents.reports.layout import StackedTable
+from agents.reports.styles import AgentStyle
+from agents.reports.summary import (
+    paired_method,
+    stop_confidences,
+    summarise,
+    summarise_stopping,
+    title,
+)
+from agents.reports.tables import comparison_notes, comparison_table, measures_table
 from ave_env.rendering import Snapshot
 from ave_env.tasks.metrics import COVERAGE, Metric
 from encoders.flops.count import FLOPS_CONVENTION
 from encoders.support.files import write_text
+from encoders.support.rounding import written
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _PLACEHOLDER = "{{data}}"
@@ -41,23 +52,21 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 def report_data(comparison: Comparison) -> dict[str, Any]:
     """All that the page shows, JSON-able."""
-    summary = summarise(comparison)
+    styles = styles_of(comparison)
+    gazes = [gaze_of(comparison, result) for result in comparison.results]
     return {
-        "summary": summary,
+        "summary": summarise(comparison),
         "title": title(comparison),
-        "why_no_metric": why_no_metric(comparison)[1] if comparison.main_metric is None else None,
+        "tables": _tables(comparison),
+        "notes": comparison_notes(comparison),
+        "differences": _differences(comparison),
+        "stopping": _stopping(comparison),
         "convention": FLOPS_CONVENTION,
-        "confidence": CONFIDENCE,
-        "num_scenes": comparison.num_scenes,
         "num_glimpses": comparison.num_glimpses,
-        "table_steps": comparison.table_steps,
-        "stop_confidence": comparison.config.stop_confidence,
         "metrics": [_metric(each) for each in comparison.declared],
-        "coverage": COVERAGE.name,
-        "agents": [
-            _agent(comparison, result, style)
-            for result, style in zip(comparison.results, agent_styles(comparison), strict=True)
-        ],
+        "axes": _axes(scene_axes(comparison)),
+        "gaze_highest": _gaze_scales(gazes),
+        "agents": [_agent(*each) for each in zip(comparison.results, styles, gazes, strict=True)],
         "scenes": [
             {
                 "id": scene,
@@ -71,37 +80,131 @@ def report_data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _metric(metric: Metric) -> dict[str, Any]:
-    """How the page writes and draws a metric."""
+def _tables(comparison: Comparison) -> list[dict[str, Any]]:
+    """The tables of the terminal, and what was seen."""
+    first = _table(comparison_table(comparison))
+    first["headings"].append("seen, %")
+    for row, result in zip(first["rows"], comparison.results, strict=True):
+        row.append([COVERAGE.text(result.over_scenes[COVERAGE.name].mean[-1])])
+    if comparison.main_metric is None:
+        return [first]
+    return [first, _table(measures_table(comparison))]
+
+
+def _table(table: StackedTable) -> dict[str, Any]:
+    """A table of the terminal: each cell a list of lines, the agent's own cell left out."""
     return {
-        "name": metric.name,
-        "label": metric.label,
-        "title": metric.title,
-        "better": metric.better,
-        "scale": metric.scale,
-        "format": metric.format,
-        "limits": metric.limits,
+        "title": table.title,
+        "headings": ["agent", *(heading.strip() for heading in table.headings)],
+        "rows": [[cell.plain.split("\n") for cell in cells] for _, cells in table.rows],
     }
 
 
-def _agent(comparison: Comparison, result: AgentResult, style: dict[str, Any]) -> dict[str, Any]:
-    gaze = gaze_of(comparison, result)
+def _differences(comparison: Comparison) -> dict[str, Any] | None:
+    """Every agent minus every other after the last glimpse; None where there is nothing to say."""
+    metric, labels = comparison.main_metric, [result.label for result in comparison.results]
+    if metric is None or len(labels) < 2:
+        return None
+
+    def between(row: str, column: str) -> list[str]:
+        for sign, pair in ((1, (row, column)), (-1, (column, row))):
+            if (found := comparison.differences.get(pair)) is not None:
+                lines = [metric.text(sign * found.mean[-1], "+")]
+                if found.exists:
+                    ends = sorted((sign * found.low[-1], sign * found.high[-1]))
+                    lines.append(" to ".join(metric.text(end, "+") for end in ends))
+                return lines
+        return [""]
+
+    return {
+        "title": f"{metric.title} after {comparison.num_glimpses} glimpses, scene by scene",
+        "headings": ["row minus column", *labels],
+        "rows": [[between(row, column) for column in labels] for row in labels],
+        "note": f"Below each the {CONFIDENCE:.0%} {METHODS[paired_method(comparison)]} interval, "
+        "paired over scenes.",
+    }
+
+
+def _stopping(comparison: Comparison) -> dict[str, Any] | None:
+    """What ending an episode at some confidences would have done; None where there is none."""
+    levels = stop_confidences(comparison)
+    if not levels:
+        return None
+
+    def cell(result: AgentResult, level: float) -> list[str]:
+        one = summarise_stopping(result, level)
+        median = one["median_glimpses"]
+        half = "" if median is None else f", half in {written(median, '.3g')}"
+        return [
+            f"{written(100 * one['accuracy']['mean'], '.1f')} %",
+            f"{written(one['glimpses'], '.2f')} glimpses, "
+            f"{written(one['saved_by_stopping'], '.0%')} saved",
+            f"{written(one['share_reached'], '.0%')} got there{half}",
+        ]
+
+    return {
+        "title": "accuracy once as confident as this",
+        "headings": ["agent", *(f"at {level:g}" for level in levels)],
+        "rows": [[cell(result, level) for level in levels] for result in comparison.results],
+        "note": "Accuracy, mean number of glimpses and share of the GFLOPs saved (encoder and "
+        "policy) when an episode ends after the first glimpse that makes the most probable class "
+        "this probable; how many scenes got there, and within how many glimpses half of all did.",
+    }
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    """How the page names and draws a metric."""
+    return {
+        "name": metric.name,
+        "title": metric.title,
+        "axis_title": metric.axis_title,
+        "scale": metric.scale,
+        "limits": metric.limits,
+        "chance": metric.chance,
+        "chance_text": None if metric.chance is None else metric.text(metric.chance),
+    }
+
+
+def _axes(scene: SceneAxes) -> list[dict[str, Any]]:
+    """The vertical and the horizontal axis of a scene."""
+    return [
+        {"name": name, "ticks": [f"{tick:g}{scene.unit}" for tick in ticks]}
+        for name, ticks in zip(scene.names, scene.ticks, strict=True)
+    ]
+
+
+def _gaze_scales(gazes: Sequence[Gaze]) -> list[list[Any]]:
+    """Where the scale of each map ends, for any glimpse and for each: a number and a text.
+
+    Later glimpses are spread wider than the first, so each has its own, the same for all agents.
+    """
+    by_glimpse = np.max([gaze.by_glimpse.max(axis=(1, 2)) for gaze in gazes], axis=0)
+    return [[_number(each), written(each, ".1%")] for each in (1.0, *by_glimpse.tolist())]
+
+
+def _agent(result: AgentResult, style: AgentStyle, gaze: Gaze) -> dict[str, Any]:
+    curves, texts = {}, {}
+    for metric in result.evaluations[0].declared:
+        if metric.aggregate is None:
+            interval = result.over_scenes[metric.name]
+            ends = (interval.mean, interval.low, interval.high)[: 3 if interval.exists else 1]
+        else:  # of all scenes together, and so without a band
+            ends = (result.aggregates[metric.name].mean(axis=0),)
+        curves[metric.name] = [_numbers(each) for each in ends]
+        lines = [[metric.text(value) for value in each] for each in ends]
+        texts[metric.name] = [
+            first + (f" ({' to '.join(others)})" if others else "")
+            for first, *others in zip(*lines, strict=True)
+        ]
     return {
         "label": result.label,
-        "color": style["color"],
+        "colors": {"light": style.color, "dark": style.dark_color},
+        "marker": style.marker,
         "privileged": result.privileged,
         "gflops": _numbers(result.gflops_to_compare),
-        "curves": {
-            name: [
-                _numbers(end)
-                for end in (interval.mean, interval.low, interval.high)[
-                    : 3 if interval.exists else 1
-                ]
-            ]
-            for name, interval in result.over_scenes.items()
-        }
-        # Of all scenes together, and so without a band.
-        | {name: [_numbers(seeds.mean(axis=0))] for name, seeds in result.aggregates.items()},
+        "costs": [written(each, "#.3g") for each in result.gflops_to_compare.tolist()],
+        "curves": curves,
+        "texts": texts,
         "gaze": [_numbers(share) for share in (gaze.in_episode, *gaze.by_glimpse)],
         "episodes": {
             str(scene): [_moment(snapshot) for snapshot in snapshots]
@@ -112,23 +215,29 @@ def _agent(comparison: Comparison, result: AgentResult, style: dict[str, Any]) -
 
 def _moment(snapshot: Snapshot) -> dict[str, Any]:
     """One step of an episode; the scene itself is stored once for all agents."""
+    costs = [f"{written((snapshot.flops_total or 0) / 1e9, '#.3g')} GFLOPs"]
     moment: dict[str, Any] = {
         "boxes": snapshot.boxes.tolist(),
         "visited": snapshot.visited.tolist(),
-        "flops": snapshot.flops_total,
-        "without": snapshot.flops_without_recycling,
     }
     if snapshot.probabilities is not None and snapshot.trained_head:
-        likely = np.argsort(-snapshot.probabilities, kind="stable")[:_MOST_PREDICTIONS]
         moment["top"] = [
-            [snapshot.class_names[each], _number(snapshot.probabilities[each])] for each in likely
+            [
+                rank + 1,
+                snapshot.class_names[each],
+                _number(share),
+                written(share, ".1%"),
+                each == snapshot.label,
+            ]
+            for rank, each, share in snapshot.predictions(_MOST_PREDICTIONS)
         ]
     if snapshot.entropy is not None:
         moment["entropy"] = _numbers(snapshot.entropy)
+        moment["entropy_text"] = f"{written(float(snapshot.entropy.max()), '.1f')} bit"
     if snapshot.reconstruction is not None:
         moment["reconstruction"] = _data_url(snapshot.reconstruction, "JPEG")
-        moment["rmse"] = _number(snapshot.rmse or 0.0)
-    return moment
+        costs.append(f"RMSE {written(snapshot.rmse or 0.0, '.1f')}")
+    return {**moment, "cost": ", ".join(costs)}
 
 
 def _data_url(image: np.ndarray, kind: str) -> str:

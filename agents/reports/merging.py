@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from agents.evaluation.statistics import Interval, bootstrap_interval, wilson_interval
-from agents.reports.files import (
+from agents.reports.csv_files import (
     PER_SCENE_FILE,
     PER_STEP_COLUMNS,
     PER_STEP_FILE,

@@ -47,7 +47,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(measures_table(comparison))
     if comparison.config.stop_confidence is not None:
         console.print(stopping_table(comparison, comparison.config.stop_confidence))
-    _print_notes(_notes(comparison), console)
+    _print_notes(comparison_notes(comparison), console)
 
 
 def print_merged(merged: Merged, console: Console | None = None) -> None:
@@ -253,7 +253,8 @@ def _cell(first: str, second: str) -> Text:
     return text
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """How to read the tables of a comparison, one sentence or a few to a line."""
     lines = []
     if comparison.main_metric is None:
         lines.append(why_no_metric(comparison)[1])

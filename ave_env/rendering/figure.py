@@ -1,18 +1,21 @@
 """One frame of an episode, panel by panel."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
 from ave_env.rendering import ink
-from ave_env.rendering.layout import MAX_PREDICTIONS, ROW, TALL_ROW, Area, plan
+from ave_env.rendering.layout import FOOT, MAX_PREDICTIONS, ROW, TALL_ROW, Area, plan
 from ave_env.rendering.snapshot import Snapshot
+from encoders.flops.count import FLOPS_CONVENTION
 
-UNKNOWN: ink.Color = (150, 152, 156)  # what the agent has not seen, in the panel of what it knows
 DIMMED = 0.46  # brightness left to the parts of the scene that no glimpse has shown
 
 _MAX_PIPS = 16  # more glimpses than this: a bar in place of one mark per glimpse
-_UNITS = ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC"), (1.0, "MAC"))
+_SMALL_GLIMPSE = 48  # pixels of the frame; the number of a smaller one stands outside
+
+_Box = tuple[int, int, int, int]  # y0, x0, y1, x1
 
 
 def draw(snapshot: Snapshot) -> np.ndarray:
@@ -39,6 +42,7 @@ def draw(snapshot: Snapshot) -> np.ndarray:
         num_pictures=len(pictures),
         num_predictions=0 if snapshot.probabilities is None else lines,
         metered=snapshot.flops_total is not None,
+        with_scale=snapshot.entropy is not None,
     )
     canvas = ink.blank(layout.height, layout.width)
     _draw_header(canvas, layout.header, snapshot)
@@ -96,26 +100,54 @@ def _draw_scene(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
 
     height, width = snapshot.scene.shape[:2]
     scale = np.array([area.height / height, area.width / width] * 2)
-    corners = np.rint(snapshot.boxes * scale).astype(int)
-    radius = float(np.clip(0.13 * (corners[:, 2] - corners[:, 0]).min(initial=area.height), 7, 12))
-    newest = len(corners) - 1
-    for index, (y0, x0, y1, x1) in enumerate(corners.tolist()):
+    boxes: list[_Box] = [tuple(box) for box in np.rint(snapshot.boxes * scale).astype(int).tolist()]
+    smallest = min((box[2] - box[0] for box in boxes), default=area.height)
+    small = smallest < _SMALL_GLIMPSE
+    radius = float(np.clip(0.13 * smallest, 7, 12))
+    newest = len(boxes) - 1
+    parts = [_parts(box, area.width) for box in boxes]
+    for y0, x0, y1, x1 in itertools.chain(*parts):  # also pixels that are no whole patches
+        view[y0:y1, max(x0, 0) : x1] = scene[y0:y1, max(x0, 0) : x1]
+    for index, pair in enumerate(parts):
         color, thickness = (ink.AMBER, 3) if index == newest else (ink.PAPER, 2)
-        for shift in (0, area.width) if x1 > area.width else (0,):  # the part across the seam
-            box = (y0, x0 - shift, y1, x1 - shift)
+        outside = thickness * small  # of a small glimpse no pixel is to be lost to its frame
+        for y0, x0, y1, x1 in pair:
+            box = (y0 - outside, x0 - outside, y1 + outside, x1 + outside)
             ink.frame(view, (box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), ink.INK, 1)
             ink.frame(view, box, color, thickness)
-    for index, (y0, x0, _, _) in enumerate(corners.tolist()):
-        x, y = x0 + radius + 4, y0 + radius + 4
+    for index, box in enumerate(boxes):
+        y, x = _place_beside(box, radius, area) if small else _place_inside(box, radius, area)
         ink.disc(view, x, y, radius + 1, ink.INK)
         ink.disc(view, x, y, radius, ink.AMBER if index == newest else ink.PAPER)
         ink.write(view, str(index + 1), x, y, size=round(radius * 1.2), bold=True, align="center")
 
 
+def _parts(box: _Box, width: int) -> list[_Box]:
+    """The box, and where it leaves the right edge of a panorama also its part at the left."""
+    y0, x0, y1, x1 = box
+    return [box, (y0, x0 - width, y1, x1 - width)] if x1 > width else [box]
+
+
+def _place_inside(box: _Box, radius: float, area: Area) -> tuple[float, float]:
+    """Where the number of a glimpse stands: y, x in its top left corner."""
+    return box[0] + radius + 4, min(box[1] + radius + 4, area.width - radius - 1)
+
+
+def _place_beside(box: _Box, radius: float, area: Area) -> tuple[float, float]:
+    """Where the number of a small glimpse stands: y, x beyond a corner, so as to hide little."""
+    y0, x0, y1, x1 = box
+    beyond, edge = 0.7 * radius, radius + 1
+    for y in (y0 - beyond, y1 + beyond):
+        for x in (x0 - beyond, x1 + beyond):
+            if edge <= y <= area.height - edge and edge <= x <= area.width - edge:
+                return y, x
+    return _place_inside(box, radius, area)
+
+
 def _draw_known(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     _caption(canvas, area, "known", f"{np.mean(snapshot.visited > 0):.0%} seen")
     view = _view(canvas, area)
-    view[:] = UNKNOWN
+    view[:] = ink.UNKNOWN
     _paste_seen(view, _resized(snapshot.scene, area), snapshot.visited)
 
 
@@ -126,17 +158,31 @@ def _draw_reconstruction(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> 
 
 
 def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
-    """Shows the map from 0 (dark) to its own maximum (bright)."""
+    """Shows the map from 0 (black: of seen patches nothing is uncertain) to its own maximum."""
     import cv2
 
     assert snapshot.entropy is not None
     peak = float(snapshot.entropy.max())
-    _caption(canvas, area, "entropy", f"max {peak:.1f} bit")
+    _caption(canvas, area, "entropy", "black: seen")
     levels = np.clip(snapshot.entropy / max(peak, 1e-9) * 255, 0, 255).astype(np.uint8)
-    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
     _view(canvas, area)[:] = cv2.resize(
-        colors, (area.width, area.height), interpolation=cv2.INTER_NEAREST
+        _heat(levels), (area.width, area.height), interpolation=cv2.INTER_NEAREST
     )
+    y = area.bottom + FOOT - 8
+    left = area.x + 6 + ink.write(canvas, "0", area.x, y, size=12, color=ink.MUTED)
+    right = area.right - ink.write(
+        canvas, f"{peak:.1f} bit", area.right, y, size=12, color=ink.MUTED, align="right"
+    )
+    if (length := right - 6 - left) > 0:
+        levels = np.linspace(0, 255, length).round().astype(np.uint8)
+        canvas[y - 4 : y + 4, left : left + length] = _heat(levels[None])
+
+
+def _heat(levels: np.ndarray) -> np.ndarray:
+    """Colours uint8 `[h, w, 3]` of levels uint8 `[h, w]`, from black to pale yellow."""
+    import cv2
+
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
 
 
 def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
@@ -149,19 +195,14 @@ def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> Non
         note = "not trained on these classes: no prediction"
         ink.write(canvas, note, area.x, middle + 14, size=12, color=ink.MUTED, width=area.width)
         return
-    order = np.argsort(-snapshot.probabilities, kind="stable")
-    ranks = list(range(min(len(order), MAX_PREDICTIONS)))
-    true_rank = int(np.flatnonzero(order == snapshot.label)[0])
-    if true_rank not in ranks:
-        ranks[-1] = true_rank
-    tall = area.height >= TALL_ROW * len(ranks)
+    predictions = snapshot.predictions(MAX_PREDICTIONS)
+    tall = area.height >= TALL_ROW * len(predictions)
     left, percent = area.x + 34, 54
     bar_width = area.right - percent - left if tall else round(0.4 * (area.width - 34 - percent))
     bar_left = area.right - percent - bar_width
     room = area.right - left if tall else bar_left - left - 12
-    for line, rank in enumerate(ranks):
-        index = int(order[rank])
-        true, probability = index == snapshot.label, float(snapshot.probabilities[index])
+    for line, (rank, index, probability) in enumerate(predictions):
+        true = index == snapshot.label
         name, y = snapshot.class_names[index], area.y + round(ROW * 0.5)
         y += line * (TALL_ROW if tall else ROW)
         color = ink.GREEN if true else ink.INK
@@ -180,25 +221,24 @@ def _draw_meter(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     total, alternative = snapshot.flops_total, snapshot.flops_without_recycling
     highest = max(total, alternative)
     limit = max(snapshot.flops_limit or _round_up(highest), highest)
-    divisor, unit = next((u for u in _UNITS if limit >= u[0] / 10), _UNITS[-1])
-    decimals = 3 if limit < 10 * divisor else 2 if limit < 100 * divisor else 1
+    decimals = int(np.clip(2 - np.floor(np.log10(limit / 1e9)), 0, 9))  # three digits of the limit
     older = total - snapshot.flops_step
 
-    _caption(canvas, area, "compute", "one multiply-accumulate = 1 MAC")
+    _caption(canvas, area, "compute", FLOPS_CONVENTION)
     bars = (
         ("with recycling", total, ((total, ink.AMBER), (older, ink.BLUE))),
         ("encoding all again", alternative, ((alternative, ink.MUTED),)),
     )
     for line, (name, cost, fills) in enumerate(bars):
         y = area.y + 46 * line
-        amount = f"{cost / divisor:.{decimals}f} {unit}"
+        amount = f"{cost / 1e9:.{decimals}f} GFLOPs"
         ink.write(canvas, name, area.x, y + 13)
         ink.write(canvas, amount, area.right, y + 13, bold=True, align="right")
         for fill, color in ((limit, ink.TRACK), *fills):
             ink.block(canvas, area.x, y + 25, area.width * fill / limit, 14, color)
     y = area.bottom - 14
     ink.disc(canvas, area.x + 5, y, 4.5, ink.AMBER)
-    amount = f"newest glimpse {snapshot.flops_step / divisor:.{decimals}f} {unit}"
+    amount = f"newest glimpse {snapshot.flops_step / 1e9:.{decimals}f} GFLOPs"
     ink.write(canvas, amount, area.x + 16, y, size=12, color=ink.MUTED)
     if alternative:
         saved = f"{1 - total / alternative:.0%} saved"
@@ -209,7 +249,7 @@ def _caption(canvas: np.ndarray, area: Area, name: str, note: str = "") -> None:
     """Names a panel, with a note at the right where there is room for the whole of it."""
     y = area.y - 11
     used = ink.write(canvas, name, area.x, y, size=12, width=area.width)
-    if ink.shorten(note, 12, False, area.width - used - 10) == note:
+    if ink.shorten(note, 12, False, area.width - used - 8) == note:
         ink.write(canvas, note, area.right, y, size=12, color=ink.MUTED, align="right")
 
 

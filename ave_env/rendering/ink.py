@@ -22,6 +22,10 @@ TRACK: Color = (234, 237, 242)  # the empty part of a bar
 BLUE: Color = (66, 116, 196)
 GREEN: Color = (32, 146, 98)  # the true class
 AMBER: Color = (255, 171, 25)  # the newest glimpse and what it cost
+UNKNOWN: Color = (150, 152, 156)  # what the agent has not seen, in the panel of what it knows
+
+# All that carry a meaning: what animations must not change.
+COLORS = (PAPER, INK, MUTED, TRACK, BLUE, GREEN, AMBER, UNKNOWN)
 
 
 def write(

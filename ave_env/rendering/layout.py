@@ -8,6 +8,7 @@ MARGIN = 28  # between the edge of the frame and its contents
 GAP = 22  # between neighbours
 HEADER = 66
 CAPTION = 26  # line of text above a panel
+FOOT = 20  # line below the last picture, for its colour scale
 ROW = 25  # one prediction, name and bar side by side
 TALL_ROW = 42  # one prediction, its name above the bar
 MAX_PREDICTIONS = 5
@@ -57,7 +58,11 @@ class Layout:
 
 @cache
 def plan(
-    image_size: tuple[int, int], num_pictures: int, num_predictions: int, metered: bool
+    image_size: tuple[int, int],
+    num_pictures: int,
+    num_predictions: int,
+    metered: bool,
+    with_scale: bool = False,
 ) -> Layout:
     """Lays out a frame.
 
@@ -66,15 +71,16 @@ def plan(
         num_pictures: The scene and the smaller pictures that go with it.
         num_predictions: Lines of the prediction panel; 0 for no such panel.
         metered: Whether there is a compute panel.
+        with_scale: Whether the last picture has a colour scale below it.
 
     Returns:
         The layout; its height and width are even, as video encoders require.
     """
     pictures = _place_pictures(image_size[1] / image_size[0], num_pictures)
     width = max(picture.right for picture in pictures)
-    height = max(picture.bottom for picture in pictures)
+    height = max(max(each.bottom for each in pictures), pictures[-1].bottom + FOOT * with_scale)
     predictions = meter = None
-    if width < 840 and (num_predictions or metered):  # a sidebar
+    if width < 840 and (num_predictions or (metered and width < _SIDEBAR)):  # a sidebar
         left, top = width + GAP + 6, CAPTION
         width = left + _SIDEBAR
         if num_predictions:

@@ -58,6 +58,24 @@ class Snapshot:
     flops_without_recycling: int = 0
     flops_limit: int | None = None
 
+    def predictions(self, most: int) -> list[tuple[int, int, float]]:
+        """Rank from 0, class and probability of the likeliest classes.
+
+        Args:
+            most: Length of the list. The true class is always in it, as the last where it is not
+                among the likeliest.
+
+        Raises:
+            ValueError: If there are no probabilities.
+        """
+        if self.probabilities is None:
+            raise ValueError("the snapshot has no probabilities, and so no predictions")
+        order = np.argsort(-self.probabilities, kind="stable").tolist()
+        ranks = list(range(min(len(order), most)))
+        if (true_rank := order.index(self.label)) not in ranks:
+            ranks[-1] = true_rank
+        return [(rank, order[rank], float(self.probabilities[order[rank]])) for rank in ranks]
+
     def __post_init__(self) -> None:
         scene = np.asarray(self.scene)
         if scene.ndim != 3 or scene.shape[2] != 3 or scene.dtype != np.uint8:

@@ -64,6 +64,11 @@ class Metric:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     @property
+    def axis_title(self) -> str:
+        """The title and which way is good: "accuracy (%), higher is better"."""
+        return f"{self.title}, {self.better} is better" if self.better else self.title
+
+    @property
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return -1 if self.better == "lower" else 1

@@ -6,7 +6,7 @@ import sys
 import warnings
 
 # Whoever called one of these did not write the line that a warning is about.
-_PACKAGES = ("encoders", "ave_env", "agents", "gymnasium", "stable_baselines3")
+_PACKAGES = ("encoders", "ave_env", "agents", "gymnasium", "stable_baselines3", "copy")
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

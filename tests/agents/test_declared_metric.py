@@ -112,8 +112,9 @@ def test_files_and_report_hold_the_metrics(comparison, tmp_path):
     shown = {each["name"]: each for each in data["metrics"]}
     assert shown.keys() == set(names)
     assert shown["brightness_error"]["title"] == "error of brightness (per mille)"
-    assert shown["brightness_error"]["format"] == ".3f"
-    curves = data["agents"][0]["curves"]
+    texts, curves = data["agents"][0]["texts"], data["agents"][0]["curves"]
+    assert texts["brightness_error"][4].startswith(f"{1000 * values[:, 4].mean():.3f} (")
+    assert texts["worst_error"][4] == f"{1000 * values[:, 4].max():.4f}"
     assert len(curves["brightness_error"]) == 3
     np.testing.assert_allclose(curves["worst_error"], [values.max(axis=0)], rtol=1e-3)
 
@@ -143,7 +144,7 @@ def test_curves_have_its_title_and_limits(comparison, tmp_path, monkeypatch):
     figures.draw_curves(comparison, tmp_path / "curves.png")
     (figure,) = drawn
     assert isinstance(figure, Figure)
-    assert figure.axes[0].get_ylabel() == "error of brightness (per mille)"
+    assert figure.axes[0].get_ylabel() == "error of brightness (per mille), lower is better"
     assert figure.axes[0].get_ylim() == (0, 500)
 
 

@@ -94,17 +94,23 @@ HINTED = """
 import warnings
 from stable_baselines3 import PPO
 import ave_env, gymnasium
-def hints(**settings):
+def hints(policy_kwargs=None, **settings):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        gymnasium.make("AVE-Synthetic-v0", encoder=None, **settings)
-    return [str(each.message) for each in caught]
+        env = gymnasium.make("AVE-Synthetic-v0", encoder=None, **settings)
+        assert not caught
+        try:
+            PPO("MultiInputPolicy", env, policy_kwargs=policy_kwargs)
+        except RuntimeError as error:
+            assert "Kernel size" in str(error)
+    return [each for each in caught if "36x36" in str(each.message)]
 small, = hints()
-assert "36x36" in small and "'glimpse' has 32x32" in small and "agents.GlimpseFeatures" in small
+assert "'glimpse' has 32x32" in str(small.message), small
+assert "agents.GlimpseFeatures" in str(small.message), small
+assert small.filename == "<string>", small  # the line that makes the policy
 assert hints(glimpse_size=3) == []
 import agents
-agents.GlimpseFeatures
-assert hints() == []
+assert hints({"features_extractor_class": agents.GlimpseFeatures}) == []
 """
 
 

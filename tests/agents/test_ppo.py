@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import MemoryScenes, raises_naming, tiny_encoder, tiny_env, tiny_vector_env
 
 from agents import GlimpseVecEnv, make_agent
-from agents.commands import eval_options
+from agents.commands.eval_options import RunOptions
 from agents.evaluation.walk import evaluate
 from agents.learning.checkpoints import Checkpoints
 from agents.learning.history import Validation, ValidationHistory
@@ -225,7 +225,7 @@ def test_what_an_agent_was_trained_in_is_noted_and_taken_by_an_evaluation(tmp_pa
     left_out |= {"encoder_options", "split_block"}  # with the encoder
     assert noted.keys() == {field.name for field in dataclasses.fields(Configuration)} - left_out
     assert description["encoder_parts"] == part_hashes(env.observer.encoder, OBSERVABLES)
-    options = eval_options.RunOptions(agents=(str(tmp_path),)).completed()
+    options = RunOptions(agents=(str(tmp_path),)).completed()
     assert (options.sensor, options.overlap, options.split_block) == ("grid", "keep", 1)
     assert (options.image_size, options.num_glimpses) == ((64, 96), 4)
     assert options.wrap_azimuth is True

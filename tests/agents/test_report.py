@@ -10,11 +10,13 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from tiny import SETTINGS, MemoryScenes, tiny_encoder
 
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
 from agents.reports.html import write_report
+from agents.reports.tables import print_comparison
 from agents.reports.videos import save_mp4
 
 SCENES = MemoryScenes()
@@ -53,6 +55,45 @@ def test_the_report_holds_what_happened_and_fetches_nothing(tmp_path, task):
             assert ("reconstruction" in moments[0]) == (task == "reconstruction")
     for scene in data["scenes"]:
         np.testing.assert_array_equal(picture(scene["image"]), SCENES.images[scene["id"]])
+
+
+def test_the_report_writes_numbers_as_the_terminal_does(tmp_path):
+    comparison = compare()
+    write_report(comparison, tmp_path / "report.html")
+    data = data_of((tmp_path / "report.html").read_text())
+    console = Console(width=300, record=True, file=io.StringIO())
+    print_comparison(comparison, console)
+    printed = console.export_text()
+    assert len(data["tables"]) == 2
+    for table in data["tables"]:
+        cells = [cell for row in table["rows"] for cell in row[: len(table["headings"]) - 1]]
+        seen = "seen, %" in table["headings"]
+        kept = [row[:-1] if seen else row for row in table["rows"]]
+        assert len(cells) == len(data["agents"]) * (len(table["headings"]) - 1)
+        for line in {line for row in kept for cell in row for line in cell}:
+            assert line in printed
+    for note in data["notes"]:
+        assert " ".join(note.split()) in " ".join(printed.split())
+    (difference,) = comparison.differences.values()
+    assert data["differences"]["rows"][0][1][0] == f"{100 * difference.mean[-1]:+.1f}"
+
+
+def test_the_true_class_always_has_a_line(tmp_path):
+    names = tuple(f"class {index}" for index in range(9))
+    scenes = MemoryScenes()
+    scenes.class_names = names
+    comparison = compare(["raster"], scenes=scenes, encoder=tiny_encoder(class_names=names))
+    write_report(comparison, tmp_path / "report.html")
+    data = data_of((tmp_path / "report.html").read_text())
+    truths = {str(scene["id"]): scene["truth"] for scene in data["scenes"]}
+    ranks = []
+    for scene, moments in data["agents"][0]["episodes"].items():
+        for moment in moments:
+            (line,) = [line for line in moment["top"] if line[-1]]
+            assert line[1] == truths[scene]
+            assert len(moment["top"]) == 5
+            ranks.append(line[0])
+    assert max(ranks) > 5  # else nothing was asked
 
 
 def test_names_of_classes_cannot_break_the_page(tmp_path):

@@ -73,11 +73,7 @@ def registered(request, data_root):
 
 # Checkers --------------------------------------------------------------------------------------
 
-# For those in whose process Stable-Baselines3 is, as it is here.
-A_HINT = pytest.mark.filterwarnings("ignore:the network for images of Stable-Baselines3")
 
-
-@A_HINT
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("task", OWN_TASKS)
 def test_gymnasium_finds_nothing_to_complain_about(registered, task):
@@ -89,7 +85,6 @@ def test_gymnasium_finds_nothing_to_complain_about(registered, task):
 # SB3's advice for its own CNN and MLP policies; glimpses are small and maps have two axes.
 @pytest.mark.filterwarnings("ignore:The minimal resolution for an image is 36x36")
 @pytest.mark.filterwarnings("ignore:Your observation visited has an unconventional shape")
-@A_HINT
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("task", OWN_TASKS)
 def test_sb3_finds_nothing_to_complain_about(registered, task):
@@ -97,7 +92,6 @@ def test_sb3_finds_nothing_to_complain_about(registered, task):
     check_env_for_sb3(gym.make(env_id, encoder=None, task=task, **needs))
 
 
-@A_HINT
 @pytest.mark.filterwarnings("error")
 def test_flattened_it_suits_any_policy():
     env = gym.wrappers.FlattenObservation(gym.make("AVE-Synthetic-v0", encoder=None))

@@ -154,7 +154,7 @@ def test_wide_images_are_not_silently_photos(tmp_path: Path, capsys) -> None:
 
 def test_photos_are_not_joined_at_the_edges_without_a_word(tmp_path: Path) -> None:
     root = make_tree(tmp_path, {"train/a": 3, "train/b": 3})
-    with pytest.warns(UserWarning, match="wrap_azimuth=True, but the left and right edges"):
+    with pytest.warns(UserWarning, match="wrap_azimuth=True: the left and right edges"):
         make(data_root=root, wrap_azimuth=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ave_env.rendering import Snapshot, draw, ink, save_gif
-from ave_env.rendering.figure import DIMMED, UNKNOWN
-from ave_env.rendering.layout import MARGIN, MAX_PREDICTIONS, Area, Layout, plan
+from ave_env.rendering.figure import DIMMED
+from ave_env.rendering.ink import UNKNOWN
+from ave_env.rendering.layout import FOOT, MARGIN, MAX_PREDICTIONS, Area, Layout, plan
 
 COLOR = (210, 130, 50)
 
@@ -90,6 +91,7 @@ def layout_of(snapshot) -> Layout:
         pictures,
         0 if snapshot.probabilities is None else min(len(snapshot.class_names), MAX_PREDICTIONS),
         snapshot.flops_total is not None,
+        snapshot.entropy is not None,
     )
 
 
@@ -133,14 +135,17 @@ def test_all_frames_of_an_episode_have_one_even_size(
     num_pictures=st.integers(2, 4),
     num_predictions=st.integers(0, MAX_PREDICTIONS),
     metered=st.booleans(),
+    with_scale=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_panels_lie_inside_the_frame_and_apart(
-    height, aspect, num_pictures, num_predictions, metered
+    height, aspect, num_pictures, num_predictions, metered, with_scale
 ):
     size = (height, max(1, round(height * aspect)))
-    layout = plan(size, num_pictures, num_predictions, metered)
-    panels = [layout.header, *layout.pictures, layout.predictions, layout.meter]
+    layout = plan(size, num_pictures, num_predictions, metered, with_scale)
+    last = layout.pictures[-1]
+    scale = Area(last.x, last.bottom, last.width, FOOT) if with_scale else None
+    panels = [layout.header, *layout.pictures, scale, layout.predictions, layout.meter]
     areas = [area for area in panels if area is not None]
     assert len(layout.pictures) == num_pictures
     assert (layout.predictions is not None) == (num_predictions > 0)
@@ -217,6 +222,33 @@ def test_glimpse_across_the_seam_is_drawn_at_both_edges():
     top, bottom = scene.shape[0] // 4, scene.shape[0] // 2
     assert amber[top + 1, : patch - 2].all()
     assert amber[bottom - 2, -patch + 2 :].all()
+
+
+def test_a_glimpse_is_bright_also_where_it_covers_no_whole_patch():
+    snapshot = one_color_snapshot(visited=np.zeros((8, 16), np.uint8))
+    scene, known = (crop(draw(snapshot), area) for area in layout_of(snapshot).pictures)
+    middle = (scene.shape[0] // 2, scene.shape[1] * 3 // 8)
+    assert tuple(scene[middle]) == COLOR
+    assert is_color(known, UNKNOWN).all()
+
+
+@pytest.mark.parametrize(("image_size", "glimpse"), [((256, 512), 16), ((224, 224), 16)])
+def test_numbers_and_frames_leave_small_glimpses_visible(image_size, glimpse):
+    height, width = image_size
+    corners = [(y, x) for y in (0, 112, height - 16) for x in (0, 80, width - 16)]
+    for y, x in corners:
+        snapshot = one_color_snapshot(
+            scene=np.full((height, width, 3), COLOR, np.uint8),
+            visited=np.zeros((height // 16, width // 16), np.uint8),
+            boxes=np.array([[y, x, y + glimpse, x + glimpse]]),
+        )
+        area = layout_of(snapshot).pictures[0]
+        scene, scale = crop(draw(snapshot), area), area.height / height
+        inside = scene[round(y * scale) :, round(x * scale) :]
+        side = round(glimpse * scale)
+        assert is_color(inside[:side, :side], COLOR).mean() > 0.8, (y, x)
+        number = is_color(scene, ink.AMBER)
+        assert number.sum() > 2 * 3 * side + 80, (y, x)  # more than the frame: the number
 
 
 def test_untrained_head_shows_no_prediction():
@@ -317,6 +349,18 @@ def test_text_and_blocks_are_cut_at_the_edges_of_the_canvas():
     assert is_color(canvas[:, 3:5], ink.AMBER).any()
 
 
+def test_the_scale_of_the_entropy_map_goes_from_black_to_its_brightest_colour():
+    entropy = np.linspace(0, 7, 128, dtype=np.float32).reshape(8, 16)
+    snapshot = one_color_snapshot(entropy=entropy)
+    frame, area = draw(snapshot), layout_of(snapshot).pictures[2]
+    panel = crop(frame, area)
+    row = frame[area.bottom + FOOT - 8, area.x : area.right]
+    shades = row[(row != ink.PAPER).any(-1)].astype(int)
+    for end in (panel[0, 0], panel[-1, -1]):
+        assert (np.abs(shades - end).max(-1) <= 3).any()
+    assert (np.abs(shades[:, None] - panel[::20, ::20].reshape(-1, 3)).max(-1).min(0) <= 12).all()
+
+
 def test_constant_entropy_map_can_be_drawn():
     for level in (0.0, 3.0):
         snapshot = one_color_snapshot(entropy=np.full((8, 16), level, np.float32))
@@ -370,6 +414,59 @@ def test_gif_holds_every_frame_at_the_speed_asked(tmp_path):
             assert np.abs(pixels.mean((0, 1)) - frame.mean((0, 1))).max() < 4
     assert durations == [250, 250, 250, 1500]
     assert os.listdir(path.parent) == ["episode.gif"]
+
+
+def smooth_episode():
+    """An episode in a scene of 30,000 colours, as photos have."""
+    rows, columns = np.mgrid[0:128, 0:256]
+    scene = np.stack([columns, 2 * rows, (rows + columns) // 2], -1).clip(0, 255).astype(np.uint8)
+    return [
+        dataclasses.replace(each, scene=scene, reconstruction=scene[::-1])
+        for each in make_episode(num_glimpses=5)
+    ]
+
+
+def test_a_gif_keeps_what_colours_mean_in_every_frame(tmp_path):
+    frames = [draw(snapshot) for snapshot in smooth_episode()]
+    save_gif(frames, tmp_path / "episode.gif")
+    with Image.open(tmp_path / "episode.gif") as picture:
+        for index, frame in enumerate(frames):
+            picture.seek(index)
+            pixels = np.asarray(picture.convert("RGB"))
+            assert np.abs(pixels.astype(int) - frame).max() < 64
+            seen = set()
+            for color in ink.COLORS:
+                there = is_color(frame, color)
+                assert is_color(pixels[there], color).all(), color
+                seen |= {color} if there.any() else set()
+            assert seen >= set(ink.COLORS) - {ink.AMBER, ink.BLUE} or index
+            # No dithering: one colour stays one colour.
+            pairs = np.concatenate([frame.reshape(-1, 3), pixels.reshape(-1, 3)], axis=1)
+            assert len(np.unique(pairs, axis=0)) == len(np.unique(pairs[:, :3], axis=0))
+
+
+def test_frames_of_a_gif_that_hardly_differ_cost_next_to_nothing(tmp_path):
+    frames = [draw(snapshot) for snapshot in make_episode(pictures=False)]
+    save_gif(frames[:1] * 2, tmp_path / "one.gif")
+    again = [frames[0].copy() for _ in range(20)]
+    for index, frame in enumerate(again):
+        frame[:8, : 8 * index] = ink.BLUE
+    save_gif(again, tmp_path / "twenty.gif")
+    one, twenty = ((tmp_path / f"{name}.gif").stat().st_size for name in ("one", "twenty"))
+    assert twenty < 1.2 * one
+
+
+@pytest.mark.parametrize("colors", [1, 2, 300])
+def test_a_gif_of_any_number_of_colours_is_written(tmp_path, colors):
+    frame = np.zeros((20, 20, 3), np.uint8)
+    frame.reshape(-1, 3)[:, 0] = np.arange(400) % colors % 256
+    frame.reshape(-1, 3)[:, 1] = np.arange(400) % colors // 256 * 99
+    save_gif([frame, 255 - frame], tmp_path / "some.gif")
+    with Image.open(tmp_path / "some.gif") as picture:
+        for index, expected in enumerate((frame, 255 - frame)):
+            picture.seek(index)
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+            assert np.abs(pixels - expected).max() <= (4 if colors < 3 else 40)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import raises_naming
 from torchmetrics.functional.classification import binary_auroc
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +88,47 @@ def test_every_result_and_every_column_is_explained():
             assert tuple(table.fieldnames) == load("collect_results").COLUMNS
             encoders |= {row["encoder"] for row in table}
     assert set(load("collect_results").COLUMNS) | encoders <= explained
+
+
+def test_curves_of_a_table_join_the_seeds_of_one_agent(tmp_path):
+    script = load("draw_curves")
+    rows = script.read_rows(ROOT / "results/synthetic.csv", ["sweep-4", "oracle"])
+    curves = {curve.style.label: curve for curve in script.curves_of(rows)}
+    assert set(curves) == {
+        *("random, 3 seeds", "checkerboard", "ame", "ame_normalised", "ppo, 3 seeds"),
+        "oracle\n300 scenes",
+    }
+    ppo = [row for row in rows if row["agent"].startswith("ppo") and row["t"] == "4"]
+    means = [float(row["mean"]) for row in ppo]
+    assert len(set(means)) == 3
+    curve = curves["ppo, 3 seeds"]
+    assert curve.mean[4] == pytest.approx(np.mean(means))
+    assert (curve.low[4], curve.high[4]) == (min(means), max(means))
+    spent = [float(row["gflops_total"]) + float(row["gflops_policy_total"]) for row in ppo]
+    assert curve.gflops[4] == pytest.approx(np.mean(spent))
+    (row,) = [row for row in rows if row["agent"] == "checkerboard" and row["t"] == "8"]
+    one = curves["checkerboard"]
+    assert [one.low[8], one.high[8]] == [float(row["ci_lo"]), float(row["ci_hi"])]
+    assert curves["oracle\n300 scenes"].style.dashed
+
+    metric = script.metric_of(rows, 26)
+    assert metric.chance == pytest.approx(1 / 26)
+    assert script.metric_of(rows, None).chance is None
+    run(
+        "benchmarks/draw_curves.py",
+        ROOT / "results/reconstruction.csv",
+        tmp_path / "out.png",
+        "--runs",
+        "reconstruction-0",
+        "reconstruction-1",
+    )
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [(["nowhere"], ["nowhere", "sweep-4"]), (["sweep-4", "sweep-6"], ["split_block", "4, 6"])],
+)
+def test_runs_that_cannot_stand_in_one_figure_are_refused(runs, words):
+    with raises_naming(SystemExit, words):
+        load("draw_curves").read_rows(ROOT / "results/synthetic.csv", runs)
