@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.learning.record import AGENT_FILE, read_agent, trained_options
-from agents.registry import AGENTS, LEARNERS, learner_of, trained_folder
+from agents.registry import AGENTS, LEARNERS, AgentSource, learner_of, trained_folder
+from encoders.registry import REPOSITORY_NAME
 from encoders.support.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -16,12 +16,24 @@ if TYPE_CHECKING:
 
     from agents.base import Agent
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
 
 def is_repository(name: str | os.PathLike[str]) -> bool:
     """Whether a name may be of a repository on the hub: `user/name`, and no path that exists."""
-    return bool(_REPOSITORY.fullmatch(str(name))) and not Path(name).exists()
+    return REPOSITORY_NAME.fullmatch(str(name)) is not None and not Path(name).exists()
+
+
+def at_hand(source: AgentSource) -> AgentSource:
+    """What an agent on the hub was downloaded to, for its name; everything else as it is.
+
+    Args:
+        source: What `agents.make_agent` takes, or a repository of the hub as `user/name`.
+
+    Raises:
+        ValueError: There is no such repository, or it is out of reach.
+    """
+    if isinstance(source, str | os.PathLike) and is_repository(source):
+        return fetch_agent(source)
+    return source
 
 
 def fetch_agent(
