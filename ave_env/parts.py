@@ -54,7 +54,8 @@ class Parts:
             if classify is None:
                 classify = "logits" in (*configuration.observe, *task.requires)
             encoder = open_encoder(configuration, scenes, classify=classify)
-        sensor = _fit_sensor(sensor, scenes)
+        if "seamless" not in configuration.sensor_options:
+            sensor = _fit_sensor(sensor, scenes)
         _warn_of_what_helps_nobody(configuration, sensor, scenes)
         return cls(scenes, sensor, task, encoder)
 

@@ -56,7 +56,7 @@ def main() -> None:
     gap = np.full((GAP, frames[0].shape[1], 3), 255, np.uint8)
     parts = [part for frame in frames for part in (gap, frame)][1:]
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(parts)).quantize(256).save(options.output, optimize=True)
+    Image.fromarray(np.concatenate(parts)).save(options.output, optimize=True)
     print(f"wrote {options.output}")
 
 
