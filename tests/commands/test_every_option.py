@@ -219,6 +219,7 @@ ENVIRONMENT = {
     "image_size": "--image-size 32 64",
     "glimpse_size": "--glimpse-size 1",
     "num_glimpses": "--num-glimpses 2",
+    "stop_when_all_seen": "--stop-when-all-seen True",
     "wrap_azimuth": "--wrap-azimuth True",
     "overlap": "--overlap keep",
     "device": "--device cpu",
@@ -240,6 +241,7 @@ COMMANDS = {
         "--encoder ENCODER --num-glimpses 3 --eval-scenes 4 --no-progress --output OUT",
         {
             **{name: f"{words} {LEARNT}" for name, words in ENVIRONMENT.items()},
+            "stop_when_all_seen": f"--stop-when-all-seen True {TUNED}",  # ppo refuses it
             "policy": "--policy raster",
             "conf_file": f"--conf-file YAML {LEARNT}",
             "seed": f"--seed 1 {LEARNT}",
