@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.learning.record import AGENT_FILE, read_agent, trained_options
-from agents.registry import AGENTS, LEARNERS, learner_of, trained_folder
+from agents.registry import AGENTS, LEARNERS, AgentSource, learner_of, trained_folder
+from encoders.registry import REPOSITORY_NAME
 from encoders.support.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -16,12 +16,24 @@ if TYPE_CHECKING:
 
     from agents.base import Agent
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
 
 def is_repository(name: str | os.PathLike[str]) -> bool:
     """Whether a name may be of a repository on the hub: `user/name`, and no path that exists."""
-    return bool(_REPOSITORY.fullmatch(str(name))) and not Path(name).exists()
+    return REPOSITORY_NAME.fullmatch(str(name)) is not None and not Path(name).exists()
+
+
+def at_hand(source: AgentSource) -> AgentSource:
+    """What an agent on the hub was downloaded to, for its name; everything else as it is.
+
+    Args:
+        source: What `agents.make_agent` takes, or a repository of the hub as `user/name`.
+
+    Raises:
+        ValueError: There is no such repository, or it is out of reach.
+    """
+    if isinstance(source, str | os.PathLike) and is_repository(source):
+        return fetch_agent(source)
+    return source
 
 
 def fetch_agent(
@@ -54,26 +66,16 @@ def fetch_agent(
             f"{str(source)!r} is no trained agent{did_you_mean(source, known)}; expected a run "
             f"folder with {AGENT_FILE}, a repository of the hub as user/name, or a shipped agent"
         )
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from encoders.hub import download_folder
 
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                str(source),
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-                token=token,
-            )
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"no agent {str(source)!r}: neither a folder here nor to be had from the hub "
-            f"({type(error).__name__}: {reason[:200]})"
-        ) from error
+    folder = download_folder(
+        str(source),
+        revision=revision,
+        cache_dir=cache_dir,
+        force_download=force_download,
+        local_files_only=local_files_only,
+        token=token,
+    )
     if not (folder / AGENT_FILE).is_file():
         raise ValueError(f"{source}: a repository of the hub without {AGENT_FILE}, so no agent")
     return folder

@@ -16,7 +16,7 @@ from encoders.support.registry import Registry
 from encoders.support.validation import did_you_mean
 
 TIMM_PREFIX = "timm/"
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+REPOSITORY_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 EncoderEntry = Callable[[], Any]
 FamilyEntry = Callable[[Mapping[str, Any]], Any]
@@ -38,7 +38,7 @@ def is_repository(name: str) -> bool:
     What is known here by that name, or is a path that exists, is not looked for on the hub.
     """
     known = name.startswith(TIMM_PREFIX) or ENCODERS.knows(name) or Path(name).exists()
-    return not known and _REPOSITORY.fullmatch(name) is not None
+    return not known and REPOSITORY_NAME.fullmatch(name) is not None
 
 
 def check_encoder_name(name: str) -> None:

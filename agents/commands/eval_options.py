@@ -177,10 +177,12 @@ def _short(value: object) -> str:
 
 def _like_in_training(options: RunOptions) -> RunOptions:
     """Takes what was left open from the first trained agent."""
+    from agents.hub import at_hand
     from agents.learning.record import read_agent, trained_options
     from agents.registry import trained_folder
 
-    folder = next(filter(None, map(trained_folder, options.agents)), None)
+    sources = [str(at_hand(source)) for source in options.agents]
+    folder = next(filter(None, map(trained_folder, sources)), None)
     trained: dict[str, Any] = {}
     if folder is not None:
         description = read_agent(folder)

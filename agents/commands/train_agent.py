@@ -177,7 +177,9 @@ def is_finished(folder: Path, options: Options) -> bool:
     """Whether a run has done all that is asked of it."""
     if not run_folder.is_complete(folder):
         return False
-    return not (folder / AGENT_FILE).is_file() or _reached(folder) >= options.total_timesteps
+    if learner_named(options.policy) is None:
+        return True
+    return (folder / AGENT_FILE).is_file() and _reached(folder) >= options.total_timesteps
 
 
 def _refuse_finished(folder: Path, options: Options) -> None:
@@ -234,12 +236,12 @@ def _work(options: Options) -> Callable[[Path], bool]:
 
     Every name is looked up here, so that none is found wrong after hours of training.
     """
-    from agents.hub import fetch_agent
+    from agents.hub import at_hand, fetch_agent
     from agents.learning.run import finetune_encoder, learn_policy
     from agents.registry import agent_class
 
     for name in options.agents:
-        agent_class(name)
+        agent_class(at_hand(name))
     assert isinstance(options.seed, int)  # a sweep asks for one run at a time
     resume = options.resume is not None
     if (learner := learner_named(options.policy)) is not None:

@@ -241,8 +241,9 @@ def evaluate_agents(
     task is scored by, and nothing else; encoder and scenes are shared.
 
     Args:
-        agents: Names, run folders, classes of agents, or agents that were made (which are copied,
-            and draw from `config.seeds`); as a mapping, under the labels that results show.
+        agents: Names, run folders, repositories of the hub (`user/name`), classes of agents, or
+            agents that were made (which are copied, and draw from `config.seeds`); as a mapping,
+            under the labels that results show.
         env_id: Environment id.
         settings: Keyword arguments of the environment but `observe`; None leaves the id's own.
         config: How they are compared.

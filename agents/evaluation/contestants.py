@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from agents.hub import at_hand
 from agents.registry import AgentSource, agent_class
 
 
@@ -16,7 +17,11 @@ def label_agents(
     """Agents by the labels that results show: the shortest names that tell them apart.
 
     Args:
-        agents: Names, run folders, classes or agents that were made; a mapping is left as it is.
+        agents: Names, run folders, repositories of the hub (`user/name`), classes or agents that
+            were made; the labels of a mapping are left as they are.
+
+    Returns:
+        By label what `agents.make_agent` takes: of an agent on the hub the folder it is in now.
 
     Raises:
         TypeError: Something that is no agent, or one alone.
@@ -25,7 +30,7 @@ def label_agents(
     if isinstance(agents, str | os.PathLike):
         raise TypeError(f"agents={agents!r}; expected several, e.g. [{str(agents)!r}]")
     if isinstance(agents, Mapping):
-        return dict(agents)
+        return {label: at_hand(source) for label, source in agents.items()}
     sources = list(agents)
     if not sources:
         raise ValueError("no agents given")
@@ -33,7 +38,8 @@ def label_agents(
         if any(_is_same(source, other) for other in sources[:at]):
             raise ValueError(f"an agent is given twice: {' '.join(map(place_of, sources))}")
     # The shortest names that tell them apart: several trained agents go by their folders.
-    labels = [agent_class(source).name for source in sources]
+    found = [at_hand(source) for source in sources]
+    labels = [agent_class(source).name for source in found]
     for longer in (lambda path: path.name, lambda path: "-".join(path.parts[-3:])):
         labels = [
             longer(Path(source))
@@ -50,7 +56,7 @@ def label_agents(
         raise ValueError(
             f"agents of the same name: {' '.join(labels)}; pass a mapping of names to agents"
         )
-    return dict(zip(labels, sources, strict=True))
+    return dict(zip(labels, found, strict=True))
 
 
 def _is_same(one: AgentSource, other: AgentSource) -> bool:

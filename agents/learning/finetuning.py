@@ -72,7 +72,7 @@ class PolicyGlimpses:
                 break
         self.encoder.train(training)
         rows = np.arange(len(indices))[:, None]
-        glimpses = np.empty((len(indices), count, self.sensor.patches_per_glimpse), np.int64)
+        glimpses = np.full((len(indices), count, self.sensor.patches_per_glimpse), -1, np.int64)
         for t, chosen in enumerate(actions):
             ids = self.sensor.patch_ids(chosen)
             glimpses[:, t] = np.where(visited[t][rows, ids], -1, ids)

@@ -110,7 +110,7 @@ class TrainedAgent(Agent):
         repo_id: str,
         *,
         encoder: str | None = None,
-        private: bool | None = None,
+        private: bool = False,
         revision: str | None = None,
         commit_message: str = "Upload the agent",
         token: str | bool | None = None,
@@ -120,27 +120,28 @@ class TrainedAgent(Agent):
         Args:
             repo_id: `user/name`; made if missing.
             encoder: As for `save_pretrained`.
-            private: Whether a new repository is for its owner alone; None = as the account has it.
+            private: Whether a new repository is for its owner alone.
             revision: Branch to commit to; None = the main one.
             commit_message: Of the commit.
             token: Of the account; None = the one of `huggingface-cli login`.
 
         Returns:
             Address of the commit.
-        """
-        import huggingface_hub
 
-        hub = huggingface_hub.HfApi(token=token)
-        repository = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        Raises:
+            ValueError: The hub does not take it, e.g. for want of a token.
+        """
+        from encoders.hub import upload_folder
+
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, encoder=encoder)
-            commit = hub.upload_folder(
-                repo_id=repository,
-                folder_path=folder,
+            return upload_folder(
+                self.save_pretrained(folder, encoder=encoder),
+                repo_id,
+                private=private,
                 revision=revision,
                 commit_message=commit_message,
+                token=token,
             )
-        return str(commit.commit_url)
 
 
 def _without_paths(description: dict[str, Any]) -> dict[str, Any]:

@@ -81,9 +81,14 @@ def title(comparison: Comparison) -> str:
     """What was explored, and by which encoder, in one line."""
     scenes, encoder = comparison.record["scenes"], comparison.record["encoder"]
     return (
-        f"{comparison.num_scenes:,} scenes of {scenes['name']} ({scenes['split']}), "
+        f"{scenes_text(comparison.num_scenes)} of {scenes['name']} ({scenes['split']}), "
         f"encoder {encoder['description']}"
     )
+
+
+def scenes_text(count: int) -> str:
+    """A number of scenes in words: "1 scene", "2,000 scenes"."""
+    return f"{count:,} scene{'s'[: count != 1]}"
 
 
 def why_no_metric(comparison: Comparison) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from agents.reports.merging import Line, Merged
 from agents.reports.summary import (
     interval_method,
     paired_method,
+    scenes_text,
     summarise_stopping,
     title,
     why_no_metric,
@@ -101,8 +102,8 @@ def merged_table(merged: Merged, lines: Sequence[Line]) -> StackedTable:
     several_seeds = any(len(line.seeds) > 1 for line in lines)
     headings = [f"{t}\nglimpse{'s'[: t > 1]}" for t in steps] if metric else ["\nscore"]
     headings += ["over\nseeds"] * several_seeds + ["GFLOPs per\nepisode", "without\nrecycling"]
-    scenes = " or ".join(dict.fromkeys(f"{line.num_scenes:,}" for line in lines))
-    heading = f"{metric.title if metric else 'no metric'}, {scenes} scenes"
+    scenes = " or ".join(dict.fromkeys(scenes_text(line.num_scenes) for line in lines))
+    heading = f"{metric.title if metric else 'no metric'}, {scenes}"
     if constant := _constant_settings(merged):
         heading += f"; {constant}"
     table = StackedTable(heading, [*map(_setting_name, merged.varied), "agent"], headings)
@@ -359,6 +360,9 @@ def _best_two(comparison: Comparison, metric: Metric) -> list[str]:
     if pair not in comparison.differences:
         sign, pair = -1, (second, best)
     interval, t = comparison.differences[pair], comparison.num_glimpses
+    if not interval.exists:  # of a single scene
+        mean = metric.text(sign * interval.mean[t], "+")
+        return [f"{best} minus {second} after {t} glimpses: {mean}."]
     ends = sorted((sign * interval.low[t], sign * interval.high[t]))
     mean, low, high = (metric.text(value, "+") for value in (sign * interval.mean[t], *ends))
     return [

@@ -27,6 +27,7 @@ from agents.reports.tables import print_comparison
 from ave_env import ActiveExplorationEnv, ActiveExplorationVectorEnv
 from encoders import replace_head
 from encoders.storage import save_encoder
+from encoders.support.rounding import written
 
 SCENES = MemoryScenes()
 ENCODER = tiny_encoder()
@@ -429,8 +430,8 @@ def test_an_untrained_head_has_no_accuracy_anywhere(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-def printed(comparison):
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+def printed(comparison, width=100):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_comparison(comparison, console)
     return console.export_text()
 
@@ -446,6 +447,60 @@ def test_the_table_shows_means_intervals_and_costs():
         assert f"{result.gflops('flops_without_recycling')[-1]:#.3g}" in text
     for word in ("multiply-accumulate", "upper bound", "12 scenes of memory", "tiny", "saved"):
         assert word in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_number_is_cut_where_the_terminal_is_narrow(width):
+    comparison = compare(["random", "raster", "oracle"], seeds=(0, 1))
+    text = printed(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\u2026" not in text
+    for result in comparison.results:
+        interval = result.over_scenes["accuracy"]
+        for t in (1, 2, 4):
+            low, high = (written(100 * end[t], ".1f") for end in (interval.low, interval.high))
+            assert f"{low}-{high}" in text
+
+
+def test_the_table_says_how_intervals_were_computed_and_what_bounds_them():
+    text = " ".join(printed(compare(["raster", "center_out", "oracle"])).split())
+    assert "95% Wilson score interval (bootstrap for negative log-likelihood) over scenes" in text
+    assert "Newcombe's paired score interval" in text
+    assert "Chance: 20.0 %" in text
+    assert "Upper bound: oracle" in text
+    text = " ".join(printed(compare(["raster", "ame"], task="reconstruction")).split())
+    assert "95% bootstrap interval over scenes" in text
+    assert "paired over scenes, bootstrap interval" in text
+    assert "Chance" not in text
+
+
+def test_nobody_is_certain_of_a_few_scenes(tmp_path):
+    comparison = compare(["raster", "oracle"])
+    hits = comparison.results[1].over_scenes["accuracy"]
+    assert (hits.high - hits.low > 0.05).all()
+    write_results(comparison, tmp_path)
+    rows = [row for row in read(tmp_path / "per_step.csv") if row["agent"] == "oracle"]
+    assert {(row["metric"], row["interval"]) for row in rows} == {
+        ("accuracy", "wilson"),
+        ("negative_log_likelihood", "bootstrap"),
+        ("coverage", "bootstrap"),
+        ("calibration_error", ""),
+    }
+    assert {(row["environment"], row["split_block"], row["num_glimpses"]) for row in rows} == {
+        ("AVE-Synthetic-v0", "2", "4")
+    }
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["intervals"]["main"] == "Wilson score"
+
+
+def test_a_single_scene_has_errors_without_intervals(tmp_path):
+    scenes = MemoryScenes(count=1)
+    comparison = compare(["raster", "center_out"], episodes=1, task="reconstruction", scenes=scenes)
+    write_results(comparison, tmp_path)
+    final = json.loads((tmp_path / "summary.json").read_text())["agents"]["raster"]["final"]
+    assert final["rmse"].keys() == {"mean"}
+    assert "nan" not in printed(comparison)
+    assert "NaN" not in (tmp_path / "report.html").read_text().split("<script", 1)[0]
 
 
 def test_the_table_prints_untrained_head_in_place_of_every_accuracy():

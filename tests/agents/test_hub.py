@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 USE = """
 import sys
 import agents
+from agents.commands.eval_agent import main
 
 folder, encoder = sys.argv[1:3]
 agent = agents.load_agent(folder)
@@ -47,6 +49,9 @@ try:
     agents.load_agent("someone/nothing")
 except ValueError as error:
     print(error)
+sys.argv = ["eval_agent.py", "--agents", "random", "someone/tiny-ppo", "--scenes", "4"]
+sys.argv += ["--episodes", "0", "--no-progress"]
+main()
 """
 
 
@@ -87,11 +92,14 @@ def test_the_hub_gets_the_agent_alone_and_gives_it_to_others(tmp_path):
     assert pushed.keys() == {"agent.json", "policy.safetensors", "README.md"}
     assert pushed["policy.safetensors"] == (folder / "policy.safetensors").read_bytes()
     assert json.loads(pushed["agent.json"])["environment"]["encoder"] == str(encoder)
-    first, no_encoder, _, nothing = done.stdout.splitlines()
+    first, no_encoder, _, nothing, *table = done.stdout.splitlines()
     assert first.startswith(f"{address}/someone/tiny-ppo/commit/")
     assert "trained with encoder 'tiny'" in no_encoder
     assert "pass it as env" in no_encoder
-    assert "no agent 'someone/nothing'" in nothing
+    assert "'someone/nothing': no such folder here" in nothing
+    assert [line for line in table if line.split()[:1] == ["ppo"]]
+    (steps,) = (tmp_path / "runs").glob("*/per_step.csv")
+    assert {row["num_glimpses"] for row in csv.DictReader(steps.open())} == {"3"}
 
 
 def test_what_is_saved_for_others_acts_alike_and_names_no_path_of_this_machine(tmp_path):
@@ -119,7 +127,7 @@ def test_a_repository_downloaded_before_is_opened_without_the_hub(tmp_path):
     agent = load_agent("someone/ppo", env, **download)
     assert isinstance(agent, PpoAgent)
     assert agent.env is env
-    with pytest.raises(ValueError, match="no agent 'someone/else'"):
+    with pytest.raises(ValueError, match="'someone/else': no such folder here"):
         fetch_agent("someone/else", **download)
     with pytest.raises(ValueError, match="names no environment id"):
         load_agent(agent.folder)

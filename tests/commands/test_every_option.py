@@ -142,8 +142,14 @@ def plan_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
 
 
 def plan_evaluation(notes: Notes, patch: pytest.MonkeyPatch) -> None:
+    def note_run(prepared):
+        notes["comparison"] = plain([prepared.sources, prepared.config])
+        notes["compared in"] = plain(prepared.base)
+
+    patch.setattr(comparison.PreparedComparison, "run", note_run)
+    patch.setattr(files, "write_results", notes.of("results", "comparison folder"))
+    patch.setattr(tables, "print_comparison", lambda comparison: None)
     patch.setattr(eval_agent, "set_threads", notes.of("threads", "number"))
-    note_comparison(notes, patch)
 
 
 def plan_encoder_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
@@ -219,7 +225,6 @@ ENVIRONMENT = {
     "image_size": "--image-size 32 64",
     "glimpse_size": "--glimpse-size 1",
     "num_glimpses": "--num-glimpses 2",
-    "stop_when_all_seen": "--stop-when-all-seen True",
     "wrap_azimuth": "--wrap-azimuth True",
     "overlap": "--overlap keep",
     "device": "--device cpu",
@@ -230,6 +235,8 @@ REFUSED = {
     "sensor": ("--sensor gird", "did you mean 'grid'"),
     "sensor_options": ("--sensor-options scale=2", "the options of the sensor 'grid'"),
     "patch_size": ("--patch-size 8", "has patches of 16 pixels"),
+    "data_root": ("--data-root nowhere", "synthetic scenes read no files"),
+    "list_file": ("--list-file nowhere", "synthetic scenes read no files"),
 }
 TUNED = "| --policy random"
 LEARNT = "| -n 12 --n-envs 4"
@@ -241,7 +248,7 @@ COMMANDS = {
         "--encoder ENCODER --num-glimpses 3 --eval-scenes 4 --no-progress --output OUT",
         {
             **{name: f"{words} {LEARNT}" for name, words in ENVIRONMENT.items()},
-            "stop_when_all_seen": f"--stop-when-all-seen True {TUNED}",  # ppo refuses it
+            "stop_when_all_seen": f"--stop-when-all-seen True {TUNED}",
             "policy": "--policy raster",
             "conf_file": f"--conf-file YAML {LEARNT}",
             "seed": f"--seed 1 {LEARNT}",
@@ -285,8 +292,6 @@ COMMANDS = {
         },
         {
             **REFUSED,
-            "data_root": ("--data-root nowhere", "synthetic scenes read no files"),
-            "list_file": ("--list-file nowhere", "synthetic scenes read no files"),
             "resume": ("--resume RUN", "a run is resumed with its own options"),
         },
     ),
@@ -296,9 +301,7 @@ COMMANDS = {
         "--encoder ENCODER --num-glimpses 3 --agents random --no-progress --output OUT",
         {
             **ENVIRONMENT,
-            "data_root": "--data-root nowhere",
-            "list_file": "--list-file nowhere",
-            "sensor_options": "--sensor-options scale=2",
+            "stop_when_all_seen": "--stop-when-all-seen True",
             "agents": "--agents raster",
             "split": "--split val",
             "scene_seed": "--scene-seed 1",
@@ -313,7 +316,7 @@ COMMANDS = {
             "smoke": "--smoke",
         },
         {
-            **{name: REFUSED[name] for name in ("sensor", "patch_size")},
+            **REFUSED,
             "resume": ("--resume RUN", "made by train_agent.py"),
         },
     ),

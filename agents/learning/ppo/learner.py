@@ -292,5 +292,5 @@ def _check_minibatches(num_steps: int, num_envs: int, batch_size: int) -> None:
         cut = "is a single step" if rollout == 1 else f"cut into batch_size={batch_size} leaves one"
         raise ValueError(
             f"a rollout of num_envs={num_envs} x num_glimpses={num_steps} {cut}, and PPO compares "
-            "the advantages of at least 2 steps; choose another num_envs"
+            "the advantages of at least 2 steps; choose other numbers"
         )
