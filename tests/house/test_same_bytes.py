@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 HASH_SEEDS = ("1", "2")
 KINDS = {".safetensors", ".csv", ".gz", ".json", ".npz", ".html", ".png", ".gif", ".mp4"}
 
-# One process after the other for each hash seed; in each, the commands run one after the other.
+# One process after the other for each hash seed; in each, the commands run one after the other. The
+# encoder is trained with two threads: sums over scenes must not depend on which of them is first.
 DRIVER = """
 import importlib, json, sys, torch
-torch.set_num_threads(1)
 for command in json.loads(sys.argv[1]):
     sys.argv = command
+    torch.set_num_threads(2 if command[0] == "train_encoder.py" else 1)
     importlib.import_module("agents.commands." + command[0].removesuffix(".py")).main()
 """
 
