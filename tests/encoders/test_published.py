@@ -365,6 +365,18 @@ def test_moco_v3_has_twelve_heads_where_deit_has_six(tmp_path):
     assert torch.equal(encoder.backbone.vit.pos_embed.data, expected)
 
 
+def test_a_tensor_beside_the_state_dict_is_none_of_the_weights(tmp_path):
+    """As MoCo v3's linear evaluation saves its best accuracy."""
+    vit = tiny_vit(num_classes=5)
+    tensors = wrapped(vit.state_dict(), "module.")
+    content = {"epoch": 90, "arch": "vit_tiny", "state_dict": tensors}
+    content |= {"best_acc1": torch.tensor(73.2), "optimizer": {"state": {}}}
+    encoder = import_encoder(write(tmp_path / "linear.pth.tar", content), num_heads=3)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.forward_full(images).logits, vit(images))
+
+
 def test_half_precision_becomes_single(tmp_path):
     tensors = {name: tensor.bfloat16() for name, tensor in Golden("tore_deit_km").weights.items()}
     encoder = import_encoder(write(tmp_path / "half.pth", tensors), num_heads=3)
