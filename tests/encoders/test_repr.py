@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 import torch
 from helpers import tiny_encoder
 
 import encoders
+from encoders.support import version
 
 
 def test_an_encoder_is_a_few_lines():
@@ -40,4 +39,4 @@ def test_a_state_says_what_it_holds_and_a_belief_what_was_computed():
 
 def test_the_package_shows_its_names_and_version():
     assert {"create_encoder", "part_hashes", "Belief", "__version__"} <= set(dir(encoders))
-    assert encoders.__version__ == importlib.metadata.version("active-visual-exploration")
+    assert encoders.__version__ == version.__version__
