@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from ave_env.sensors.base import Sensor
 from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
 from encoders.support.choices import Precision
-from encoders.support.validation import NotNegative, Positive, convert
+from encoders.support.validation import NotNegative, Positive, convert, did_you_mean
 
 if TYPE_CHECKING:
     from encoders import Encoder
@@ -126,11 +125,10 @@ class Configuration:
         accepted = [field.name for field in dataclasses.fields(cls)]
         for name in keywords:
             if name not in accepted:
-                close = difflib.get_close_matches(name, accepted, n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
                 # Python's own wording, by which TorchRL finds out that there is no `frameskip`.
                 raise TypeError(
-                    f"unexpected keyword argument {name!r}{hint}; accepted: {', '.join(accepted)}"
+                    f"unexpected keyword argument {name!r}{did_you_mean(name, accepted)}; "
+                    f"accepted: {', '.join(accepted)}"
                 )
         return cls(**keywords)
 

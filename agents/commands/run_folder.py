@@ -50,8 +50,23 @@ def create_run_folder(root: str | os.PathLike[str], name: str) -> Path:
             return folder
 
 
-def discard_unused(folder: Path) -> None:
-    """Removes a run folder that holds nothing but its record: a run that never began."""
+@contextlib.contextmanager
+def discarded_if_unused(folder: Path, *, resumed: bool) -> Iterator[None]:
+    """Removes the folder of a run that fails before it begins, when it holds but a record.
+
+    Args:
+        folder: The run folder.
+        resumed: Whether it is a run from before, which stays whatever happens.
+    """
+    try:
+        yield
+    except BaseException:
+        if not resumed:
+            _discard_unused(folder)
+        raise
+
+
+def _discard_unused(folder: Path) -> None:
     if {entry.name for entry in folder.iterdir()} <= {RUN_FILE, TIMES_FILE}:
         for name in (RUN_FILE, TIMES_FILE):
             (folder / name).unlink(missing_ok=True)

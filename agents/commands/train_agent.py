@@ -100,12 +100,8 @@ def train(options: Options) -> None:
     _work(dataclasses.replace(options, seed=options.seed[0]))  # every mistake shows at once
     name = f"{_stem(options)}-sweep"
     folder = options.resume or run_folder.create_run_folder(options.output, name)
-    try:
+    with run_folder.discarded_if_unused(folder, resumed=options.resume is not None):
         _train_sweep(folder, options)
-    except BaseException:
-        if options.resume is None:
-            run_folder.discard_unused(folder)
-        raise
 
 
 def _train_sweep(folder: Path, options: Options) -> None:
@@ -153,7 +149,7 @@ def _train_in(
     """
     resume = options.resume is not None
     print(f"run folder: {folder}", flush=True)
-    try:
+    with run_folder.discarded_if_unused(folder, resumed=resume):
         if not resume:
             write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND))
         with run_folder.noting_times(folder) as noted:
@@ -166,10 +162,6 @@ def _train_in(
                 return None
             comparison = compare(options, folder)
             noted["complete"] = True
-    except BaseException:
-        if not resume:
-            run_folder.discard_unused(folder)
-        raise
     return comparison
 
 

@@ -131,12 +131,8 @@ def train(options: Options) -> None:
     folder = options.resume or decide_once(
         lambda: run_folder.create_run_folder(options.output, name), options.device
     )
-    try:
+    with run_folder.discarded_if_unused(folder, resumed=options.resume is not None):
         _train_in(folder, options)
-    except BaseException:
-        if options.resume is None:
-            run_folder.discard_unused(folder)
-        raise
 
 
 def _train_in(folder: Path, options: Options) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -27,6 +26,7 @@ from encoders.storage import (
     weights_hash,
 )
 from encoders.support.choices import ACTIVATIONS
+from encoders.support.notices import warn
 
 __all__ = [  # with those of the package's own format, for callers of `encoders.checkpoints`
     "build_from_state_dict",
@@ -123,7 +123,7 @@ def import_encoder(
         patch_normalised_pixels=patch_normalised_pixels,
     )
     if encoder.config.assumed and not find_encoder_folder(path):
-        warnings.warn(f"{path}: {describe_assumptions(encoder)}", stacklevel=2)
+        warn(f"{path}: {describe_assumptions(encoder)}")
     return encoder
 
 

@@ -10,11 +10,12 @@ A part (a sensor, a task, an encoder, an agent, a learner) is known by a name
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, overload
+
+from encoders.support.validation import did_you_mean
 
 Part = TypeVar("Part")
 Entry = TypeVar("Entry")
@@ -102,11 +103,9 @@ class Registry(Generic[Part]):
             return self._parts[name]
         place = self._place_of(name)
         if place is None and ":" not in name:
-            close = difflib.get_close_matches(name, self.names(), n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise ValueError(
-                f"no {self.kind} {name!r}{hint}; expected one of {', '.join(self.names())}, or "
-                "the place of one's own as package.module:name"
+                f"no {self.kind} {name!r}{did_you_mean(name, self.names())}; expected one of "
+                f"{', '.join(self.names())}, or the place of one's own as package.module:name"
             )
         part = self._import(place or name)
         if place is not None:

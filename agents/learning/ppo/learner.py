@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.parts import part_hashes
 from encoders.storage import weights_hash
 from encoders.support.files import replacing
+from encoders.support.notices import warn
 from encoders.support.tensors import save_module
 
 STATE_FILE = "training_state.pt"
@@ -203,10 +203,9 @@ class PpoLearner(Learner):
                 "width of the encoder are the same"
             ) from error
         if description["encoder_hash"] != self._encoder_record["encoder_hash"]:
-            warnings.warn(
+            warn(
                 f"{folder}: trained with encoder {description['encoder']!r} of other weights than "
                 "the one here; the beliefs it has learnt to read may look different",
-                stacklevel=2,
             )
         digest = hashlib.sha256((folder / POLICY_FILE).read_bytes()).hexdigest()
         self._init_from = {

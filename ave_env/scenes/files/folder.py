@@ -18,7 +18,6 @@ and folders that may have been meant to be are warned of when scenes are opened.
 from __future__ import annotations
 
 import os
-import warnings
 
 from ave_env.choices import SPLITS
 from ave_env.scenes.errors import SceneError, enumerate_some
@@ -35,6 +34,7 @@ from ave_env.scenes.files.split_folders import (
 )
 from ave_env.scenes.files.splits import SplitChoice, choose_split
 from ave_env.scenes.files.sun360 import Sun360Folder
+from encoders.support.notices import warn
 
 PANORAMA_DOUBT = (
     "the images are twice as wide as high, as 360-degree panoramas are, and taken for photos whose "
@@ -121,11 +121,9 @@ class FolderScenes(EncodedScenes):
         if not len(rows):
             raise SceneError(listing.folder, f"too few images to hold out a {split!r} split")
         if doubts := folder.doubts():
-            warnings.warn(
+            warn(
                 f"{folder.root}: not used: {enumerate_some(doubts, 3)}; the splits here are "
                 f"{', '.join(folder.splits)}, and `python -m ave_env.scenes.check` says more",
-                UserWarning,
-                stacklevel=2,
             )
         self.name = source
         self.split = str(split)
@@ -136,7 +134,7 @@ class FolderScenes(EncodedScenes):
         self._folder = listing.folder
         self._names = [listing.names[row] for row in rows]
         if seamless is None and not self.seamless and self._look_like_panoramas():
-            warnings.warn(f"{folder.root}: {PANORAMA_DOUBT}", UserWarning, stacklevel=2)
+            warn(f"{folder.root}: {PANORAMA_DOUBT}")
 
     def _look_like_panoramas(self) -> bool:
         """Whether the first, the middle and the last image are twice as wide as high."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import warnings
 import weakref
 import zlib
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from ave_env.scenes.packed.schema import (
     read_header,
     read_names,
 )
+from encoders.support.notices import warn
 
 
 class Hdf5Scenes(EncodedScenes):
@@ -83,11 +83,9 @@ class Hdf5Scenes(EncodedScenes):
                 if name not in header.splits and isinstance(file.get(name), h5py.Group)
             ]
         if self.choice.part == "held out" and others:
-            warnings.warn(
+            warn(
                 f"{self.path}: no val; a tenth of train is held out. Not used: "
                 f"{enumerate_some(others, 3)}",
-                UserWarning,
-                stacklevel=2,
             )
         rows = self.choice.rows(names, columns.labels)
         if not len(rows):
