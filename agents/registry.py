@@ -43,7 +43,12 @@ AGENTS: Registry[type[Agent]] = Registry(
     },
 )
 LEARNERS: Registry[type[Learner]] = Registry(
-    "learner", "agents.learners", {"ppo": "agents.learning.ppo.learner:PpoLearner"}
+    "learner",
+    "agents.learners",
+    {
+        "ppo": "agents.learning.ppo.learner:PpoLearner",
+        "guided": "agents.learning.guided.learner:GuidedLearner",
+    },
 )
 
 register_agent = AGENTS.register

@@ -15,7 +15,7 @@ from ave_env.parts import Parts
 from ave_env.resets import LEFT_OPEN, ResetOptions
 from ave_env.spaces import ObservationSpace, observation_space
 from ave_env.tasks.base import Truth
-from ave_env.tasks.reconstruction import paste_known
+from ave_env.tasks.reconstruction import with_reconstruction
 
 if TYPE_CHECKING:
     from ave_env.observer import Observer
@@ -151,12 +151,8 @@ class Exploration:
         """Takes over what the encoder believes, with what is known pasted into what it paints."""
         if self.observer is None:
             return
-        belief = self.observer.belief
-        if "pixels" in belief:
-            episodes = self.episodes
-            known = paste_known(belief["pixels"], episodes.images, episodes.visited)
-            belief = {**belief, "reconstruction": known}
-        self.belief = belief
+        episodes = self.episodes
+        self.belief = with_reconstruction(self.observer.belief, episodes.images, episodes.visited)
 
     def _score(self) -> np.ndarray:
         """The task's score of every row's belief, float64 `[N]`."""

@@ -5,6 +5,7 @@ The only module of this package that runs an encoder, and that brings torch.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -70,7 +71,7 @@ class Observer:
     ) -> None:
         self.encoder = encoder
         self.num_envs = num_envs
-        self.outputs = tuple(_ENCODER_OUTPUTS.get(part, part) for part in parts)
+        self.outputs = _encoder_outputs(parts)
         self.options = encoder.resolve_options(options or {})
         self.trained_head = trained_head
         if "pixels" in self.outputs and encoder.config.patch_normalised_pixels:
@@ -158,7 +159,7 @@ class Observer:
         with using_threads(self.threads):
             with autocast(self.encoder.device, self.dtype):
                 prior = self._runner.prior(self.outputs, **self.options)
-            self._prior = self._to_numpy(prior)
+            self._prior = self.parts_of(prior)
         self.belief = {
             name: np.repeat(values, self.num_envs, axis=0) for name, values in self._prior.items()
         }
@@ -203,7 +204,7 @@ class Observer:
             observed = self.encode(patches, patch_ids, state, self.outputs)
             if not everyone:
                 self.state.put(torch.from_numpy(active), observed.state)
-            belief = self._to_numpy(observed.belief)
+            belief = self.parts_of(observed.belief)
         for name, values in belief.items():
             if everyone:
                 self.belief[name] = values
@@ -234,6 +235,20 @@ class Observer:
                 **self.options,
             )
 
+    def asked_for(self, parts: Collection[str], precision: str) -> Observer:
+        """The same encoder and the same memory of all rows, for trying what is not taken.
+
+        Args:
+            parts: Parts of the belief that `encode` computes, as for `Observer`.
+            precision: Of its matrix products.
+        """
+        other = copy.copy(self)
+        other.outputs = _encoder_outputs(parts)
+        other.dtype = resolve_precision(precision, self.encoder.device)
+        module: Any = self.encoder
+        other._runner = cast_for_inference(module, other.dtype)
+        return other
+
     def flops_limit(self, num_glimpses: int) -> int:
         """The most that an episode can cost without recycling, in multiply-accumulates."""
         seen = np.arange(1, num_glimpses + 1) * self._patches_per_glimpse
@@ -249,13 +264,18 @@ class Observer:
         )
         return int(count.total)
 
-    def _to_numpy(self, belief: Belief) -> dict[str, np.ndarray]:
+    def parts_of(self, belief: Belief) -> dict[str, np.ndarray]:
+        """What was asked of a belief as arrays, `[B, ...]` by name; `pixels` as images."""
         arrays = {}
         for name in self.outputs:
             values = belief[name]
             values = self.encoder.to_images(values) if name == "pixels" else values.float()
             arrays[name] = values.cpu().numpy()
         return arrays
+
+
+def _encoder_outputs(parts: Collection[str]) -> tuple[str, ...]:
+    return tuple(_ENCODER_OUTPUTS.get(part, part) for part in parts)
 
 
 def open_encoder(configuration: Configuration, scenes: Scenes, *, classify: bool) -> Encoder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ave_env.tasks.base import Beliefs, Task, Truth
@@ -128,6 +130,21 @@ def measure_pixels(
             errors["rmse_unseen"][scene] = np.sqrt(by_patch[unseen].sum() / unseen.mean())
         errors["pixel_distance"][scene] = np.sqrt(squared).mean(dtype=np.float64)
     return errors
+
+
+def with_reconstruction(
+    belief: Mapping[str, np.ndarray], images: np.ndarray, visited: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    """A belief with `reconstruction` beside the `pixels` it paints, where it paints any.
+
+    Args:
+        belief: Parts by name, `[N, ...]`.
+        images: The true scenes, uint8 `[N, H, W, 3]`.
+        visited: Patches seen, uint8 0/1 `[N, grid_h, grid_w]`.
+    """
+    if "pixels" not in belief:
+        return belief
+    return {**belief, "reconstruction": paste_known(belief["pixels"], images, visited)}
 
 
 def paste_known(pixels: np.ndarray, images: np.ndarray, visited: np.ndarray) -> np.ndarray:

@@ -18,9 +18,9 @@ from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.exploring import explore as explore_scenes
 from agents.evaluation.statistics import newcombe_interval
 from agents.evaluation.walk import EpisodeRecorder, balanced_rows, evaluate
-from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
+from agents.learning.windows.agent import OBSERVABLES
 from agents.registry import agent_class
 from agents.reports.files import write_results
 from agents.reports.tables import print_comparison

@@ -11,9 +11,9 @@ from tiny import CLASS_NAMES, SETTINGS, MemoryScenes, raises_naming, tiny_encode
 from agents import make_agent
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
-from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
+from agents.learning.windows.agent import OBSERVABLES
 from agents.reports.summary import summarise
 from encoders import replace_head
 

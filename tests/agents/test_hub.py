@@ -17,10 +17,11 @@ from tiny import tiny_vector_env
 
 import agents
 from agents.hub import fetch_agent, load_agent
-from agents.learning.ppo.agent import OBSERVABLES, PpoAgent
+from agents.learning.ppo.agent import PpoAgent
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
 from agents.learning.record import describe_environment
+from agents.learning.windows.agent import OBSERVABLES
 from ave_env.registration import configure
 from ave_env.vector import ActiveExplorationVectorEnv
 

@@ -17,9 +17,9 @@ from tiny import SETTINGS, MemoryScenes, raises_naming, tiny_encoder
 from agents.evaluation.comparison import evaluate_agents
 from agents.evaluation.config import EvaluationConfig
 from agents.evaluation.statistics import wilson_interval
-from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
+from agents.learning.windows.agent import OBSERVABLES
 from agents.reports.files import write_results
 from agents.reports.merging import TABLE_COLUMNS, merge_runs
 from agents.reports.tables import print_merged

@@ -21,11 +21,12 @@ from agents.commands.eval_options import RunOptions
 from agents.evaluation.walk import evaluate
 from agents.learning.checkpoints import Checkpoints
 from agents.learning.history import Validation, ValidationHistory
-from agents.learning.ppo.agent import OBSERVABLES, POLICY_FILE, PpoAgent
+from agents.learning.ppo.agent import PpoAgent
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
-from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
 from agents.learning.record import read_agent
+from agents.learning.windows.agent import OBSERVABLES, POLICY_FILE
+from agents.learning.windows.policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
 from ave_env.configuration import Configuration
 from encoders.parts import part_hashes
 from encoders.storage import weights_hash

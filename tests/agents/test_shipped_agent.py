@@ -10,8 +10,8 @@ from tiny import tiny_vector_env
 
 import agents
 from agents.evaluation.walk import evaluate
-from agents.learning.ppo.agent import OBSERVABLES, POLICY_FILE
 from agents.learning.record import AGENT_FILE
+from agents.learning.windows.agent import OBSERVABLES, POLICY_FILE
 from ave_env import ActiveExplorationVectorEnv
 
 FOLDER = Path(agents.__file__).parent / "pretrained" / "ppo"

@@ -12,9 +12,9 @@ from panoramas import save_panorama_encoder
 from PIL import Image
 
 from agents.commands import eval_agent, eval_options
-from agents.learning.ppo.agent import OBSERVABLES
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
+from agents.learning.windows.agent import OBSERVABLES
 from ave_env import ActiveExplorationVectorEnv
 
 FILES = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-from encoders.support.validation import Amount, Positive, Range, Share, check_fields
+from encoders.support.choices import Precision
+from encoders.support.validation import Amount, NotNegative, Positive, Range, Share, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,14 @@ class PpoConfig:
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the value loss.
         max_grad_norm: Largest gradient norm.
-        policy_width: Hidden channels of the policy network.
+        guided_share: Share of the steps, the first ones, in which the policy is guided by a teacher
+            that sees the whole scene (`--policy guided` is nothing but that); 0 = PPO alone.
+        precision: Of the matrix products of updates: "float32", "bfloat16", or "auto" for bfloat16
+            where the device has it.
+        policy_width: Hidden channels per cell and window of the policy network.
+        policy_overview: Hidden units that read all cells by their place; 0 = none.
+        policy_surroundings: Hidden channels of a column that reads all cells by their distance;
+            0 = none.
 
     Raises:
         TypeError: A value of another type.
@@ -38,7 +46,11 @@ class PpoConfig:
     ent_coef: Amount = 0.008
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 0.5
+    guided_share: Share = 0.4
+    precision: Precision = "auto"
     policy_width: Positive = 64
+    policy_overview: NotNegative = 192
+    policy_surroundings: NotNegative = 64
 
     def __post_init__(self) -> None:
         check_fields(self)

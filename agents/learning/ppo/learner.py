@@ -1,44 +1,35 @@
-"""PPO over glimpses: learning, saving, going on."""
+"""PPO over glimpses: a guided start, learning, saving, going on."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import functools
-import hashlib
-import json
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents.learning.boundary import environment_state, restore_environment
+from agents.learning.boundary import environment_state
 from agents.learning.callbacks import ExplorationCallback, ProgressCallback
-from agents.learning.fit import check_encoder
-from agents.learning.learner import Learner
-from agents.learning.ppo.agent import POLICY_FILE, PpoAgent, load_policy
+from agents.learning.guided.config import GuidedConfig
+from agents.learning.guided.imitation import Imitation
+from agents.learning.guided.teachers import find_teacher
+from agents.learning.ppo.agent import PpoAgent
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.resumable import ResumablePpo
-from agents.learning.ppo.window_policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
-from agents.learning.record import AGENT_FILE, describe_environment, read_agent
 from agents.learning.vec_env import GlimpseVecEnv
-from ave_env.sensors.grid import GridSensor
+from agents.learning.windows.learner import WindowLearner
+from agents.learning.windows.policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
 from ave_env.vector import ActiveExplorationVectorEnv
-from encoders.parts import part_hashes
-from encoders.storage import weights_hash
-from encoders.support.files import replacing
-from encoders.support.notices import warn
-from encoders.support.tensors import save_module
-
-STATE_FILE = "training_state.pt"
+from encoders.support.precision import resolve_precision
 
 
-class PpoLearner(Learner):
+class PpoLearner(WindowLearner):
     """Learns a glimpse policy with Stable-Baselines3's PPO; the encoder is left as it is.
+
+    The first part of a run (`PpoConfig.guided_share`) is guided learning
+    (`agents.learning.guided`), which hands its policy and critic on to PPO.
 
     Args:
         env: Vector environment, autoreset SAME_STEP, with a grid sensor, observing what `PpoAgent`
@@ -68,26 +59,14 @@ class PpoLearner(Learner):
         made_with: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        if not isinstance(env.sensor, GridSensor):
-            raise ValueError(
-                f"ppo chooses among the windows of the sensor 'grid', and the environment has the "
-                f"sensor {env.sensor.name!r}"
-            )
-        if env.configuration.stop_when_all_seen:
-            raise ValueError(
-                "ppo learns from rollouts of whole episodes of one length: leave "
-                "stop_when_all_seen out, and take no more glimpses than show something new"
-            )
-        self.env = env
-        self.config = config
-        self._made_with = dict(made_with or {})
-        self._init_from: dict[str, Any] | None = None
-        self._boundary: dict[str, Any] | None = None
-        self.policy_config = WindowPolicyConfig(
-            glimpse_size=env.sensor.glimpse_size,
-            wrap_azimuth=env.sensor.wrap_azimuth,
+        shape = WindowPolicyConfig(
             width=config.policy_width,
+            overview=config.policy_overview,
+            surroundings=config.policy_surroundings,
         )
+        super().__init__(env, shape, made_with)
+        self.config = config
+        self._boundary: dict[str, Any] | None = None
         steps = env.num_glimpses
         _check_minibatches(steps, env.num_envs, config.batch_size)
         self.model = ResumablePpo(
@@ -108,11 +87,27 @@ class PpoLearner(Learner):
             seed=seed,
             device=device,
         )
+        self.policy.update_dtype = resolve_precision(config.precision, self.policy.device)
+        self._guidance: Imitation | None = None
+        if config.guided_share:
+            guided = GuidedConfig(
+                gamma=config.gamma, precision=config.precision, batch_size=config.batch_size
+            )
+            teacher = find_teacher(env, guided)
+            self._guidance = Imitation(env, self.policy, teacher, guided, seed)
+        self._guided_until: int | None = None  # settled when the run begins
+
+    @property
+    def policy(self) -> WindowPolicy:
+        """The policy that learns."""
+        policy: Any = self.model.policy
+        return policy
 
     @property
     def num_timesteps(self) -> int:
         """Environment steps so far."""
-        return self.model.num_timesteps
+        guided = 0 if self._guidance is None else self._guidance.num_timesteps
+        return max(self.model.num_timesteps, guided)
 
     def learn(
         self,
@@ -127,6 +122,8 @@ class PpoLearner(Learner):
             between: Called before every rollout.
             progress: Show a progress bar.
         """
+        if self._guidance is not None:
+            self._learn_guided(self._guidance, total_timesteps, between, progress)
         callbacks: list[BaseCallback] = [
             ProgressCallback(total_timesteps, progress),
             ExplorationCallback(self.env),
@@ -138,7 +135,7 @@ class PpoLearner(Learner):
             tb_log_name="ppo",
             reset_num_timesteps=False,
         )
-        self._boundary = self._state()
+        self._boundary = self._state_now()
 
     def log(self, values: Mapping[str, float]) -> None:
         """Sends numbers to TensorBoard at the current step."""
@@ -146,124 +143,54 @@ class PpoLearner(Learner):
             self.model.logger.record(name, value)
         self.model.logger.dump(self.num_timesteps)
 
-    def save_state(self, folder: Path) -> None:
-        """Writes what `load_state` needs to continue from the last rollout that was learnt from."""
-        with replacing(folder / STATE_FILE) as partial:
-            torch.save(self._boundary or self._state(), partial)
+    def _learn_guided(
+        self,
+        guidance: Imitation,
+        total_timesteps: int,
+        between: Callable[[], None] | None,
+        progress: bool,
+    ) -> None:
+        """The first part of a run, up to where PPO takes over."""
+        if self._guided_until is None:
+            self._guided_until = int(total_timesteps * self.config.guided_share)
+        if guidance.num_timesteps >= self._guided_until:
+            return
 
-    def load_state(self, folder: Path) -> None:
-        """Continues a run: same weights, optimiser, scenes and random numbers as without a stop.
+        def boundary() -> None:
+            self._reach_boundary()
+            if between is not None:
+                between()
 
-        Raises:
-            FileNotFoundError: No training state in the folder.
-            ValueError: A state of another encoder or number of rows.
-        """
-        path = folder / STATE_FILE
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{folder}: no {STATE_FILE} to resume from; a run that was stopped before its "
-                "first rollout has nothing to continue: start a new one"
-            )
-        description = read_agent(folder)
-        check_encoder(description, self.env.observer, str(folder), self.agent_class.required)
-        state = torch.load(path, weights_only=True)
-        # Rollouts are whole episodes, so that between two of them every row has just begun one.
-        observation = restore_environment(self.env, state, str(path))
-        self.model.restore(state, {key: observation[key] for key in POLICY_KEYS})
-        self._init_from = description.get("init_from")
+        self.model.begin_logging("ppo")
+        guidance.learn(self._guided_until, boundary, self.log, progress)
+        assert guidance.observation is not None  # it has learnt
+        begun = {key: guidance.observation[key] for key in POLICY_KEYS}
+        self.model.go_on_from(guidance.num_timesteps, begun)
 
-    def init_from(self, folder: Path) -> None:
-        """Starts from the policy of a trained agent, with a new optimiser and schedule.
-
-        Raises:
-            FileNotFoundError: The folder holds no agent.
-            ValueError: The agent of another learner, or a policy of another shape.
-        """
-        description = read_agent(folder)
-        if description["agent"] != self.recorded_name():
-            raise ValueError(
-                f"{folder}: an agent of the learner {description['agent']!r}, and "
-                f"{self.recorded_name()!r} cannot start from its weights"
-            )
-        for name, given in dataclasses.asdict(self.policy_config).items():
-            if (trained := description["policy"][name]) != given:
-                option = "policy_width" if name == "width" else name
-                raise ValueError(
-                    f"{folder}: its policy has {option}={trained}, the new one {option}={given}; "
-                    f"to start from it choose {option}={trained}"
-                )
-        try:
-            load_policy(self.model.policy, folder)
-        except ValueError as error:
-            trained_in = description["environment"]
-            raise ValueError(
-                f"{error}; it was trained with encoder {description['encoder']!r}, scenes "
-                f"{trained_in['scenes']!r}, image_size={tuple(trained_in['image_size'])} and "
-                f"patch_size={trained_in['patch_size']}, and fits only where grid, classes and "
-                "width of the encoder are the same"
-            ) from error
-        if description["encoder_hash"] != self._encoder_record["encoder_hash"]:
-            warn(
-                f"{folder}: trained with encoder {description['encoder']!r} of other weights than "
-                "the one here; the beliefs it has learnt to read may look different",
-            )
-        digest = hashlib.sha256((folder / POLICY_FILE).read_bytes()).hexdigest()
-        self._init_from = {
-            "agent": str(folder.resolve()),
-            "policy_sha256": digest,
-            "timesteps": description["timesteps"],
-        }
-
-    def save(self, folder: Path) -> None:
-        """Writes the agent: `agent.json` and `policy.safetensors`."""
-        configuration = self.env.configuration
-        description = {
-            "agent": self.recorded_name(),
-            "policy": dataclasses.asdict(self.policy_config),
-            "timesteps": self.num_timesteps,
-            **self._encoder_record,
-            "environment": {
-                **describe_environment(configuration, self.env.scenes.name),
-                **self._made_with,
-            },
-        }
-        if self._init_from is not None:
-            description["init_from"] = self._init_from
-        with replacing(folder / POLICY_FILE) as weights:
-            save_module(self.model.policy, weights)
-            with replacing(folder / AGENT_FILE) as text:
-                text.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(
-        cls,
-        folder: str | os.PathLike[str],
-        env: gym.Env | gym.vector.VectorEnv,
-        seed: int = 0,
-        *,
-        allow_other_encoder: bool = False,
-    ) -> PpoAgent:
-        """Reads an agent that `save` wrote."""
-        return PpoAgent(env, folder, seed, allow_other_encoder=allow_other_encoder)
-
-    @functools.cached_property
-    def _encoder_record(self) -> dict[str, Any]:
-        """What tells the encoder from others: it is the same all through a run."""
-        observer = self.env.observer
-        assert observer is not None  # without one there is nothing to observe
-        return {
-            "encoder": observer.encoder.config.name,
-            "encoder_hash": weights_hash(observer.encoder),
-            "encoder_parts": part_hashes(observer.encoder, self.agent_class.required),
-            "encoder_options": observer.options,
-        }
+    def _learning_record(self) -> dict[str, Any]:
+        return {} if self._guidance is None else {"guidance": self._guidance.record()}
 
     def _state(self) -> dict[str, Any]:
-        return {**self.model.training_state(), **environment_state(self.env)}
+        return self._boundary or self._state_now()
+
+    def _state_now(self) -> dict[str, Any]:
+        guidance = None if self._guidance is None else copy.deepcopy(self._guidance.state())
+        return {
+            **self.model.training_state(),
+            "guidance": guidance,
+            "guided_until": self._guided_until,
+            **environment_state(self.env),
+        }
+
+    def _restore(self, state: dict[str, Any], observation: dict[str, Any]) -> None:
+        self.model.restore(state, {key: observation[key] for key in POLICY_KEYS})
+        if self._guidance is not None:
+            self._guidance.restore(state["guidance"], observation)
+            self._guided_until = state["guided_until"]
 
     def _reach_boundary(self) -> None:
         """Keeps the state between two rollouts, the only points a run can be resumed from."""
-        self._boundary = self._state()
+        self._boundary = self._state_now()
 
 
 class _BetweenRollouts(BaseCallback):

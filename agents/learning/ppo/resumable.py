@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.utils import configure_logger
 
 
 class ResumablePpo(PPO):
@@ -37,10 +38,29 @@ class ResumablePpo(PPO):
         """
         self.policy.load_state_dict(state["policy"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
-        self.num_timesteps, self._n_updates = state["timesteps"], state["updates"]
+        self._n_updates = state["updates"]
+        self.go_on_from(state["timesteps"], observation)
+        _set_global_generators(state["torch_generator"], state["numpy_generator"])
+
+    def go_on_from(self, num_timesteps: int, observation: dict[str, np.ndarray]) -> None:
+        """Counts on from steps that others took, where every row has just begun an episode.
+
+        Args:
+            num_timesteps: Steps so far.
+            observation: What the rows see, `[N, ...]` by name.
+        """
+        self.num_timesteps = num_timesteps
         self._last_obs = observation
         self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
-        _set_global_generators(state["torch_generator"], state["numpy_generator"])
+
+    def begin_logging(self, name: str) -> None:
+        """Makes the logger before `learn` does, which then keeps it.
+
+        Args:
+            name: Of the folder of events.
+        """
+        if not hasattr(self, "_logger"):
+            self.set_logger(configure_logger(0, self.tensorboard_log, name, False))
 
 
 def _numpy_global_state() -> dict[str, Any]:

@@ -261,6 +261,30 @@ class GlimpseEncoder(nn.Module, HubExchange):
         ids = torch.arange(patches.shape[1]).expand(len(images), 1, -1)
         return self(patches[:, None], ids, split_block=0, outputs=outputs)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """All patches of normalised images `[B, 3, H, W]` before the first block, `[B, G, D]`."""
+        self._check_images(images)
+        patches = pixel_layout.patchify(images, self.config.patch_size)
+        ids = torch.arange(patches.shape[1], device=images.device)
+        return self.backbone.embed_patches(patches, ids.expand(len(images), -1))
+
+    def forward_embedded(
+        self, embedded: Tensor, outputs: Collection[str] = ("latent", "logits")
+    ) -> Belief:
+        """The plain Vision Transformer on what `embed` returned, with gradients.
+
+        Args:
+            embedded: `[B, G, D]`, patches in row-major order.
+            outputs: Which parts of the belief to compute, of `OUTPUTS`.
+        """
+        outputs = self._check_outputs(outputs)
+        batch, count, _ = embedded.shape
+        prefix = self.backbone.embed_prefix(batch).to(embedded)
+        source = torch.arange(1, count + 1, device=embedded.device).expand(batch, -1)
+        first = self.backbone.num_prefix_tokens
+        values = torch.cat([prefix, embedded], dim=1)
+        return self._aggregate(TokenSet(values, source=source, num_prefix_tokens=first), 0, outputs)
+
     def forward_divided(
         self,
         images: Tensor,

@@ -1,0 +1,67 @@
+"""Hyper-parameters of guided learning; imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from encoders.support.choices import Precision
+from encoders.support.validation import Amount, NotNegative, Positive, Range, Share, check_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedConfig:
+    """Hyper-parameters of guided learning.
+
+    Attributes:
+        learning_rate: Of AdamW at the start; falls linearly to 2 % of it.
+        weight_decay: Of AdamW.
+        batch_size: Steps per gradient step; all those of a stretch where it has fewer.
+        n_epochs: Passes over each stretch of one episode per row.
+        sharpness: Power of a window's worth in the targets: 1 asks for windows in proportion to
+            their worth, a large number for the best alone.
+        greedy_share: Share of the rows that explore with the policy's best windows; the others draw
+            from it.
+        first_glimpse_share: Share of the steps after which one first window is left of those that
+            were tried; 0 = the first glimpse is learnt like all others.
+        look_ahead_share: Share of the steps, the last ones, in which targets come from looking
+            ahead instead of the teacher. 1 needs no teacher.
+        look_ahead_windows: Windows that are tried at each of those steps, in each row; two thirds
+            are those the policy likes best.
+        look_ahead_temperature: Gain of the task's score that makes a window e times as likely in
+            the targets (classification: nats; reconstruction: grey levels).
+        gamma: Discount factor of what the first windows are judged by, and the critic learns.
+        vf_coef: Weight of the critic's loss.
+        max_grad_norm: Largest gradient norm.
+        precision: Of the matrix products of updates and of the teacher: "float32", "bfloat16", or
+            "auto" for bfloat16 where the device has it.
+        policy_width: Hidden channels per cell and window of the policy network.
+        policy_overview: Hidden units that read all cells by their place; 0 = none.
+        policy_surroundings: Hidden channels of a column that reads all cells by their distance;
+            0 = none.
+
+    Raises:
+        TypeError: A value of another type.
+        ValueError: A number out of range.
+    """
+
+    learning_rate: Amount = 2e-3
+    weight_decay: Amount = 0.01
+    batch_size: Positive = 512
+    n_epochs: Positive = 3
+    sharpness: Amount = 4.0
+    greedy_share: Share = 0.5
+    first_glimpse_share: Share = 0.5
+    look_ahead_share: Share = 0.0
+    look_ahead_windows: Positive = 12
+    look_ahead_temperature: Annotated[float, Range(0, open=True)] = 0.5
+    gamma: Share = 0.9
+    vf_coef: Amount = 0.5
+    max_grad_norm: Amount = 1.0
+    precision: Precision = "auto"
+    policy_width: Positive = 64
+    policy_overview: NotNegative = 192
+    policy_surroundings: NotNegative = 64
+
+    def __post_init__(self) -> None:
+        check_fields(self)

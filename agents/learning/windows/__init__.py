@@ -1,0 +1,1 @@
+"""Learners whose policy chooses among the windows of a grid, from a belief in space."""

@@ -1,0 +1,1 @@
+"""What can be read off encoders: functions of images and features, without environments."""
