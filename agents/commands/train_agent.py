@@ -28,11 +28,11 @@ from agents.commands.train_options import (
     Options,
     defaults_of,
     learner_named,
+    own_options,
     refuse_idle,
 )
 from agents.commands.yaml_options import with_values
 from agents.evaluation.config import EvaluationConfig
-from agents.learning.ppo.config import PpoConfig
 from agents.learning.record import AGENT_FILE, read_agent
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.registry import check_encoder_name
@@ -273,7 +273,8 @@ def _work(options: Options) -> Callable[[Path], bool]:
 
 def _hyper_parameters(learner: type[Learner], options: Options) -> Any:
     """The learner's own hyper-parameters, a `config_class`."""
-    own = options.ppo if learner.config_class is PpoConfig else learner.config_class()
+    name = own_options(learner)
+    own = learner.config_class() if name is None else getattr(options, name)
     return with_values(own, options.learner_options, "--learner-options")
 
 

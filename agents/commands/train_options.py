@@ -22,6 +22,7 @@ from agents.commands.options import (
 from agents.commands.resuming import given_options, saved_options
 from agents.commands.yaml_options import environment_defaults, read_yaml, with_values
 from agents.learning.finetuning_config import FineTuningConfig
+from agents.learning.guided.config import GuidedConfig
 from agents.learning.ppo.config import PpoConfig
 from agents.registry import AGENTS, LEARNERS
 from ave_env.registration import configure
@@ -37,8 +38,9 @@ COMMAND = "train_agent"
 class Options(EnvironmentOptions):
     """Trains a glimpse policy and compares it with others on the test split.
 
-    `--policy ppo`, or another learner, learns where to look and leaves the encoder as it is. The
-    other policies have nothing to learn: the encoder is fine-tuned on the glimpses they take. The
+    `--policy ppo`, which begins guided by a teacher that sees the whole scene, `--policy guided`,
+    which is nothing but that, or another learner learns where to look and leaves the encoder as it
+    is. The other policies have nothing to learn: the encoder is fine-tuned on the glimpses they take. The
     run folder receives the agent or the encoder, TensorBoard events, run.json and the comparison:
     report.html, tables, curves, animations. Several seeds make a folder of such runs and one table.
     Ctrl-C saves; `--resume RUN` continues. The defaults shown are those of the environment named
@@ -67,7 +69,8 @@ class Options(EnvironmentOptions):
         track: Send what TensorBoard shows to Weights & Biases as well.
         wandb_project_name: Its project.
         wandb_entity: Its user or team; None = the account's own.
-        ppo: Hyper-parameters of PPO.
+        ppo: Hyper-parameters of PPO (--policy ppo).
+        guided: Hyper-parameters of guided learning (--policy guided).
         learner_options: Hyper-parameters of any learner by name, e.g. `learning_rate=1e-3`.
         finetuning: Hyper-parameters of fine-tuning the encoder.
 
@@ -100,6 +103,7 @@ class Options(EnvironmentOptions):
     wandb_project_name: str = "active-visual-exploration"
     wandb_entity: str | None = None
     ppo: PpoConfig = PpoConfig()
+    guided: GuidedConfig = GuidedConfig()
     learner_options: Pairs = dataclasses.field(default_factory=dict)
     finetuning: FineTuningConfig = FineTuningConfig()
 
@@ -108,6 +112,9 @@ class Options(EnvironmentOptions):
         if isinstance(self.seed, tuple) and len(set(self.seed)) != max(len(self.seed), 1):
             raise ValueError(f"seed={self.seed}; expected at least one, and each only once")
 
+
+# Fields with hyper-parameters of one learner each.
+_OWN_OPTIONS = ("ppo", "guided")
 
 _SMOKE: dict[str, Any] = {
     "total_timesteps": 512,
@@ -169,15 +176,15 @@ def refuse_idle(options: Options, given: Mapping[str, str]) -> None:
         why = (
             f"--policy {options.policy} learns nothing, and fine-tunes the encoder (--finetuning.*)"
         )
-        names = ("ppo", "learner_options", "total_timesteps", "n_envs", "eval_freq")
+        names = (*_OWN_OPTIONS, "learner_options", "total_timesteps", "n_envs", "eval_freq")
         idle |= dict.fromkeys(names, why)
         idle["init_from"] = f"{why}; start from another encoder with --encoder"
     else:
         idle["finetuning"] = f"--policy {options.policy} leaves the encoder as it is"
-        if learner.config_class is not PpoConfig:
-            idle["ppo"] = (
-                f"--policy {options.policy} has hyper-parameters of its own (--learner-options)"
-            )
+        own = own_options(learner)
+        place = f"--{own}.*" if own else "--learner-options"
+        why = f"--policy {options.policy} has hyper-parameters of its own ({place})"
+        idle |= {name: why for name in _OWN_OPTIONS if name != own}
     if not options.track:
         why = "nothing is sent to Weights & Biases without --track"
         idle |= {"wandb_project_name": why, "wandb_entity": why}
@@ -198,6 +205,14 @@ def _refuse_large_batches(options: Options) -> None:
             f"rollout (--n-envs {options.n_envs} x {num_glimpses} glimpses); choose at most "
             f"{rollout}, or more rows"
         )
+
+
+def own_options(learner: type[Learner]) -> str | None:
+    """The field of `Options` that holds a learner's hyper-parameters; None where there is none."""
+    for name in _OWN_OPTIONS:
+        if learner.config_class is type(getattr(Options, name)):
+            return name
+    return None
 
 
 def learner_named(policy: str) -> type[Learner] | None:

@@ -81,6 +81,14 @@ class Learner(abc.ABC):
             progress: Show a progress bar.
         """
 
+    def plan(self, total_timesteps: int) -> str | None:
+        """What a user should know of a run before it begins, in one sentence; None for nothing.
+
+        Args:
+            total_timesteps: Steps of the whole run.
+        """
+        return None
+
     def init_from(self, folder: Path) -> None:
         """Starts from the weights of an agent that `save` wrote, in place of random ones.
 

@@ -94,6 +94,8 @@ def learn_policy(
         agent = kind.load(folder, validation)
         return Validation.of(evaluate(agent, validation, num_scenes=eval_scenes, progress=False))
 
+    if (plan := student.plan(total_timesteps)) is not None:
+        print(plan, flush=True)
     checkpoints = Checkpoints(student, folder, validate, eval_freq, history)
     student.save(folder)
     try:

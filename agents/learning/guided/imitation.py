@@ -109,6 +109,19 @@ class Imitation:
             "flops": self.flops,
         }
 
+    def plan(self, total_timesteps: int) -> str:
+        """What a run of so many steps does, in words.
+
+        Args:
+            total_timesteps: Environment steps of guided learning.
+        """
+        if self.teacher is None:
+            return "guided by trying glimpses on forks (look-ahead), which is told the answer"
+        words = f"guided by the {self.teacher.name} teacher, which is told {self.teacher.knows}"
+        if tried := int(total_timesteps * self.config.look_ahead_share):
+            words += f"; in the last {tried:,} of them by trying glimpses on forks (look-ahead)"
+        return words
+
     def learn(
         self,
         total_timesteps: int,

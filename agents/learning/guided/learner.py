@@ -74,6 +74,10 @@ class GuidedLearner(WindowLearner):
         """Environment steps so far."""
         return self._imitation.num_timesteps
 
+    def plan(self, total_timesteps: int) -> str:
+        """Who guides the run."""
+        return f"{total_timesteps:,} steps: {self._imitation.plan(total_timesteps)}"
+
     def learn(
         self,
         total_timesteps: int,

@@ -109,6 +109,16 @@ class PpoLearner(WindowLearner):
         guided = 0 if self._guidance is None else self._guidance.num_timesteps
         return max(self.model.num_timesteps, guided)
 
+    def plan(self, total_timesteps: int) -> str | None:
+        """Who guides the first part of the run, if anybody does."""
+        if self._guidance is None:
+            return None
+        guided = self._guided_steps(total_timesteps)
+        return (
+            f"the first {guided:,} of {total_timesteps:,} steps: {self._guidance.plan(guided)}; "
+            "then PPO (--ppo.guided-share 0 for PPO alone)"
+        )
+
     def learn(
         self,
         total_timesteps: int,
@@ -151,8 +161,7 @@ class PpoLearner(WindowLearner):
         progress: bool,
     ) -> None:
         """The first part of a run, up to where PPO takes over."""
-        if self._guided_until is None:
-            self._guided_until = int(total_timesteps * self.config.guided_share)
+        self._guided_until = self._guided_steps(total_timesteps)
         if guidance.num_timesteps >= self._guided_until:
             return
 
@@ -166,6 +175,12 @@ class PpoLearner(WindowLearner):
         assert guidance.observation is not None  # it has learnt
         begun = {key: guidance.observation[key] for key in POLICY_KEYS}
         self.model.go_on_from(guidance.num_timesteps, begun)
+
+    def _guided_steps(self, total_timesteps: int) -> int:
+        """Steps before PPO takes over; a run that is made longer stays guided no longer."""
+        if self._guided_until is not None:
+            return self._guided_until
+        return int(total_timesteps * self.config.guided_share)
 
     def _learning_record(self) -> dict[str, Any]:
         return {} if self._guidance is None else {"guidance": self._guidance.record()}
