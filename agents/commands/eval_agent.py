@@ -32,7 +32,7 @@ _AS_TYPED = {
     "episodes": "--episodes",
     "data_root": "--data-root",
 }
-_MAY_CHANGE_WHEN_RESUMED = {"resume", "device", "threads", "progress"}
+_MAY_CHANGE_WHEN_RESUMED = {"resume", "device", "threads", "cache_bytes", "progress"}
 
 
 def main() -> None:

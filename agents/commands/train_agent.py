@@ -47,6 +47,7 @@ _MAY_CHANGE_WHEN_RESUMED = {
     "total_timesteps",
     "device",
     "threads",
+    "cache_bytes",
     "agents",
     "episodes",
     "progress",
