@@ -25,7 +25,7 @@ from ave_env.scenes.synthetic.backdrop import (
     build_backdrop,
 )
 from ave_env.scenes.synthetic.counter import uniform
-from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw_figure
+from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw_figure, tinted
 from ave_env.scenes.synthetic.palettes import PALETTES
 
 SPLIT_SIZES = {"train": 100_000, "val": 2_000, "test": 2_000}
@@ -105,24 +105,24 @@ def _tables(image_size: tuple[int, int]) -> tuple[Backdrop, _Figures]:
         size / reference for size, reference in zip(image_size, _REFERENCE_SIZE, strict=True)
     )
 
-    def variants(
-        drawing: Drawing, half_sizes: Sequence[float], tint: Sequence[float]
-    ) -> list[_Figure]:
-        figures = [draw_figure(drawing, half * tall, half * wide, tint) for half in half_sizes]
-        return [*map(_Figure.of, figures), *(_Figure.of(figure[:, ::-1]) for figure in figures)]
+    def variants(drawing: Drawing, half_sizes: Sequence[float]) -> list[np.ndarray]:
+        figures = [draw_figure(drawing, half * tall, half * wide) for half in half_sizes]
+        return [*figures, *(figure[:, ::-1] for figure in figures)]
 
-    landmarks = [
-        [[variants(kind, _LANDMARK_HALF_SIZES, p.tint) for kind in band] for band in LANDMARKS]
-        for p in PALETTES
-    ]
-    bystanders = [
-        [
-            [variants(kind, [half * s for s in _BYSTANDER_SCALES], p.tint) for kind, half in band]
-            for band in BYSTANDERS
+    def in_every_light(bands: list[list[list[np.ndarray]]]) -> list[list[list[list[_Figure]]]]:
+        return [
+            [[[_Figure.of(tinted(one, p.tint)) for one in kind] for kind in band] for band in bands]
+            for p in PALETTES
         ]
-        for p in PALETTES
+
+    # Drawing takes much longer than tinting: every figure is drawn once for all palettes.
+    landmarks = [[variants(kind, _LANDMARK_HALF_SIZES) for kind in band] for band in LANDMARKS]
+    bystanders = [
+        [variants(kind, [half * s for s in _BYSTANDER_SCALES]) for kind, half in band]
+        for band in BYSTANDERS
     ]
-    return build_backdrop(image_size), _Figures(landmarks, bystanders)
+    figures = _Figures(in_every_light(landmarks), in_every_light(bystanders))
+    return build_backdrop(image_size), figures
 
 
 def _place(image: np.ndarray, figure: _Figure, row: int, column: int) -> None:
