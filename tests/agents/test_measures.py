@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiny import SETTINGS, MemoryScenes, raises_naming, tiny_encoder
@@ -133,6 +133,7 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
         assert error == pytest.approx(gaps, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 60), st.integers(1, 3))
 def test_the_calibration_error_is_torchmetrics(data, scenes, steps):
     # Coarse confidences meet the ends of bins, 0 and 1 among them, and share them.
