@@ -82,6 +82,8 @@ class CachedScenes(Scenes):
         max_bytes: The bound that was asked for; None = the cache chose its own.
     """
 
+    _filled_by: int | None  # the one process that may add scenes; None = any
+
     def __init__(self, scenes: Scenes, max_bytes: int | None) -> None:
         """Puts a cache before other scenes.
 
@@ -166,7 +168,7 @@ class CachedScenes(Scenes):
 
     def _clear(self) -> None:
         self._slots: dict[int, int] = {}
-        self._filled_by: int | None = None  # the one process that may add scenes; None = any
+        self._filled_by = None
 
     def __getattr__(self, name: str) -> Any:
         """Offers what else the scenes underneath know, e.g. the factors of synthetic ones."""

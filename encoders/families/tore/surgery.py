@@ -31,14 +31,14 @@ class PatchVit(nn.Module):
     def __init__(self, vit: nn.Module) -> None:
         super().__init__()
         self.vit: Any  # torch types the attributes of modules as tensors or modules
-        self.vit = vit = _plain_vit(vit)
-        self.distilled = getattr(vit, "dist_token", None) is not None
-        self.depth = len(vit.blocks)
-        self.width: int = vit.embed_dim
-        self.num_prefix_tokens: int = vit.num_prefix_tokens
-        self.patch_size: int = vit.patch_embed.patch_size[0]
-        self.grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
-        self.pools_patches: bool = vit.global_pool == "avg"
+        self.vit = plain = _plain_vit(vit)
+        self.distilled = getattr(plain, "dist_token", None) is not None
+        self.depth = len(plain.blocks)
+        self.width: int = plain.embed_dim
+        self.num_prefix_tokens: int = plain.num_prefix_tokens
+        self.patch_size: int = plain.patch_embed.patch_size[0]
+        self.grid: tuple[int, int] = tuple(plain.patch_embed.grid_size)
+        self.pools_patches: bool = plain.global_pool == "avg"
 
     @property
     def projection(self) -> nn.Conv2d:
