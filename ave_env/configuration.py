@@ -27,7 +27,7 @@ _HINTS: Mapping[str, Any] = {
     "overlap": Overlap,
     "precision": Precision,
     "seed": NotNegative,
-    "cache_bytes": NotNegative,
+    "cache_bytes": NotNegative | None,
     "patch_size": Positive,
     "glimpse_size": Positive,
     "num_glimpses": Positive,
@@ -58,7 +58,10 @@ class Configuration:
         seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
             None = as the scenes say, and no for folders and images of one's own.
         seed: Seed of procedural scenes; episodes are seeded by `reset`.
-        cache_bytes: Memory to spend on decoded scenes.
+        cache_bytes: Memory to spend on decoded scenes; 0 = none. None = what scenes that were named
+            need, within 1 GiB for all environments of the process and a quarter of the available
+            memory; none where less than half of the scenes would fit, in worker processes, and for
+            scenes that are given (`ave_env.scenes.cache`).
         sensor: Name of the sensor, or its place as `package.module:name`.
         sensor_options: Its own options by name, beside the next two and `glimpse_size` and
             `wrap_azimuth` where it has them.
@@ -94,7 +97,7 @@ class Configuration:
     list_file: str | os.PathLike[str] | None = None
     seamless: bool | None = None
     seed: int = 0
-    cache_bytes: int = 0
+    cache_bytes: int | None = None
 
     sensor: str = "grid"
     sensor_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -214,6 +217,7 @@ class Configuration:
                 "or an object of a class derived from ave_env.scenes.Scenes"
             )
         self._check_given(self.scenes)
+        # Not unasked: they may be in memory as they are, or not the same each time.
         if not self.cache_bytes or isinstance(self.scenes, CachedScenes):
             return self.scenes
         return CachedScenes(self.scenes, self.cache_bytes)

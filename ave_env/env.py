@@ -131,7 +131,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `list_file` | `None` | list of image paths that decides the splits of SUN360 |
     | `seamless` | `None` | whether the edges meet, as in 360-degree panoramas; `None` = by source |
     | `seed` | `0` | seed of the procedural scenes (episodes are seeded by `reset`) |
-    | `cache_bytes` | `0` | memory to spend on decoded scenes |
+    | `cache_bytes` | `None` | memory for decoded scenes; `0` = none, `None` = up to 1 GiB (below) |
     | `sensor` | `"grid"` | what a glimpse is: a registered sensor, or `package.module:name` |
     | `sensor_options` | `{}` | further options of the sensor |
     | `image_size` | `(128, 256)` | height and width in pixels (ImageNet: `(224, 224)`) |
@@ -150,6 +150,12 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `precision` | `"float32"` | or `"bfloat16"`, or `"auto"` for it where the device has it |
     | `threads` | `None` | threads of the encoder on the CPU; `None` = 1 for small steps, else all |
     | `render_mode` | `None` | `"rgb_array"`; with `make` also `"rgb_array_list"`, `"human"` |
+
+    `cache_bytes=None` keeps decoded scenes of sources that are named: as much as the split needs,
+    up to 1 GiB for all environments of a process and a quarter of the available memory. It keeps
+    none where less than half of the split would fit (as of the 100,000 procedural scenes of
+    `train`), and none in worker processes (`vectorization_mode="async"`), each of which would hold
+    a copy of its own.
 
     A task computes, and pays for, the part of the belief that it scores even where `observe` does
     not name it. `render_mode="human"` opens Gymnasium's own window; the extra `human` brings

@@ -34,7 +34,9 @@ class EncoderConfig:
     Attributes:
         name: What results call it.
         vit: Keyword arguments of the Vision Transformer (`timm.create_model` when `timm_model` is
-            set, `timm.models.VisionTransformer` otherwise), without sizes and class count.
+            set, `timm.models.VisionTransformer` otherwise, which
+            `encoders.layers.transformer` replaces where the model is plain), without sizes and
+            class count.
         image_size: Height and width in pixels of the scenes it encodes.
         patch_size: Side of a square patch in pixels.
         num_classes: Outputs of the class head; 0 for none.

@@ -11,12 +11,9 @@ import dataclasses
 import fnmatch
 from pathlib import Path
 
-import timm
 import torch
 
 from encoders.checkpoints.importing import import_encoder
-from encoders.families.timm import from_timm
-from encoders.families.timm_models import TIMM_MODULES
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.hub import download_folder
 from encoders.registry import ENCODERS, TIMM_PREFIX, check_encoder_name, is_repository
@@ -32,6 +29,10 @@ def list_encoders(filter: str = "*") -> list[str]:
     Args:
         filter: Shell pattern, e.g. `"timm/deit*"`.
     """
+    import timm  # here, as below, for it takes seconds to import
+
+    from encoders.families.timm_models import TIMM_MODULES
+
     names = ENCODERS.names()
     for module in TIMM_MODULES:
         names += [TIMM_PREFIX + name for name in timm.list_models(module=module)]
@@ -70,6 +71,8 @@ def create_encoder(
     """
     name, place = str(name), resolve_device(device)
     if name.startswith(TIMM_PREFIX):
+        from encoders.families.timm import from_timm
+
         encoder = from_timm(name, image_size, pretrained, seed)
     elif name not in ENCODERS and Path(name).exists():
         encoder = import_encoder(name, image_size=image_size)

@@ -32,7 +32,7 @@ _AS_TYPED = {
     "episodes": "--episodes",
     "data_root": "--data-root",
 }
-_MAY_CHANGE_WHEN_RESUMED = {"resume", "device", "threads", "progress"}
+_MAY_CHANGE_WHEN_RESUMED = {"resume", "device", "threads", "cache_bytes", "progress"}
 
 
 def main() -> None:
@@ -123,5 +123,5 @@ def _write(comparison: Comparison, options: RunOptions, folder: Path, began: flo
     with run_folder.noting_times(folder, began) as noted:
         noted["complete"] = False
         write_json(folder / RUN_FILE, describe_run(options, made_by=COMMAND))
-        write_results(comparison, folder)
+        write_results(comparison, folder, animations=options.episodes is not None)
         noted["complete"] = True

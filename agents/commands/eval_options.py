@@ -29,6 +29,8 @@ COMMAND = "eval_agent"
 # one first. Scenes and encoder are opened once for all values of the others.
 SWEPT = ("env", "encoder", "split_block", "num_glimpses")
 
+STILL_EPISODES = 4  # in the report, where nobody said how many
+
 # What an agent was trained with is not taken where what it belongs to is chosen anew.
 _BELONGS_TO = {
     "data_root": "env",
@@ -50,7 +52,7 @@ class RunOptions(EnvironmentOptions):
     seed: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--seeds"])] = (0,)
     stop_confidence: float | None = None
     allow_other_encoder: bool = False
-    episodes: int = 4
+    episodes: NotNegative | None = None
     output: Path = Path("runs")
     progress: bool = True
     smoke: bool = False
@@ -65,7 +67,7 @@ class RunOptions(EnvironmentOptions):
             num_scenes=self.scenes,
             num_envs=self.num_envs,
             seeds=self.seed,
-            episodes=self.episodes,
+            episodes=STILL_EPISODES if self.episodes is None else self.episodes,
             stop_confidence=self.stop_confidence,
             allow_other_encoder=self.allow_other_encoder,
             progress=self.progress,
@@ -84,7 +86,7 @@ class Options(RunOptions):
 
     Prints a table (agents x glimpses, with 95 % intervals over scenes, and GFLOPs per episode). The
     run folder receives `report.html`, `summary.json`, `per_step.csv`, `per_scene.csv.gz`,
-    `curves.png`, maps of where agents look and a few episodes as animations. Of --env, --encoder,
+    `curves.png` and maps of where agents look; --episodes adds animations. Of --env, --encoder,
     --split-block and --num-glimpses several values may be given: every combination is compared in a
     run folder of its own, in the folder of the sweep, whose `table.csv` and table have a line for
     each agent in each of them. What is left out of the options of the environment is as it was when
@@ -106,7 +108,8 @@ class Options(RunOptions):
             class is this probable, e.g. 0.9.
         allow_other_encoder: Let trained agents act with another encoder, or other options of it
             (TORE's K), than they were trained with, where their weights fit; tables say so.
-        episodes: Episodes to draw per agent.
+        episodes: Episodes per agent to show in the report and to write as animations too
+            (`episodes/*.gif`); None = 4 in the report and no animations, 0 = none at all.
         output: Folder of run folders.
         resume: Continue this sweep with its own options: what is finished is left as it is.
         progress: Show progress bars.

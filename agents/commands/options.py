@@ -162,6 +162,8 @@ class EnvironmentOptions:
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
         device: Of the encoder: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
+        cache_bytes: Memory to spend on decoded scenes; 0 = none, None = what the split needs, up to
+            1 GiB and a quarter of the available memory, and none where less than half of it fits.
         precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
         threads: Threads to compute with on the CPU.
 
@@ -187,6 +189,7 @@ class EnvironmentOptions:
     stop_when_all_seen: bool | None = None
     wrap_azimuth: bool | None = None
     overlap: Overlap | None = None
+    cache_bytes: NotNegative | None = None
     device: str = "auto"
     precision: Precision = "auto"
     threads: Annotated[Positive | None, THREADS] = None

@@ -25,6 +25,7 @@ from agents.commands.options import import_from_current_folder, options_given
 from agents.commands.resuming import refuse_changes
 from agents.commands.train_options import (
     COMMAND,
+    STILL_EPISODES,
     Options,
     defaults_of,
     learner_named,
@@ -47,6 +48,7 @@ _MAY_CHANGE_WHEN_RESUMED = {
     "total_timesteps",
     "device",
     "threads",
+    "cache_bytes",
     "agents",
     "episodes",
     "progress",
@@ -315,9 +317,9 @@ def compare(options: Options, folder: Path) -> Comparison:
     config = EvaluationConfig(
         num_scenes=options.eval_scenes,
         seeds=(options.seed,),
-        episodes=options.episodes,
+        episodes=STILL_EPISODES if options.episodes is None else options.episodes,
         progress=options.progress,
     )
     comparison = evaluate_agents(agents, options.env, settings, config)
-    write_results(comparison, folder)
+    write_results(comparison, folder, animations=options.episodes is not None)
     return comparison

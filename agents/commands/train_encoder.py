@@ -24,7 +24,7 @@ from encoders.registry import check_encoder_name
 from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
-from encoders.support.validation import Positive, check_fields
+from encoders.support.validation import NotNegative, Positive, check_fields
 from encoders.training.config import EncoderShape, TrainingConfig
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ class Options:
             wins.
         device: auto (a GPU where there is one), cpu or cuda.
         threads: Threads to compute with on the CPU.
+        cache_bytes: Memory to spend on decoded scenes of each split; 0 = none, None = what they
+            need, up to 1 GiB together and a quarter of the available memory, and none of a split of
+            which less than half fits. Worker processes (--training.num-workers) keep none unasked.
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
         training: Hyper-parameters.
@@ -75,6 +78,7 @@ class Options:
     smoke: bool = False
     device: str = "auto"
     threads: Annotated[Positive | None, THREADS] = None
+    cache_bytes: NotNegative | None = None
     tensorboard_log: Path | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape()
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = TrainingConfig()
@@ -102,7 +106,13 @@ _SMOKE_TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "validation_size": 32,
 }
-_MAY_CHANGE_WHEN_RESUMED = {"device", "threads", "training.num_workers", "training.progress"}
+_MAY_CHANGE_WHEN_RESUMED = {
+    "device",
+    "threads",
+    "cache_bytes",
+    "training.num_workers",
+    "training.progress",
+}
 
 
 def main() -> None:
@@ -148,6 +158,7 @@ def _train_in(folder: Path, options: Options) -> None:
             data_root=options.data_root,
             seamless=options.seamless,
             image_size=options.image_size,
+            cache_bytes=options.cache_bytes,
         ).open_scenes()
         for split in ("train", "val")
     )

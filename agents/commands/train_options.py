@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agents.learning.learner import Learner
 
 COMMAND = "train_agent"
+STILL_EPISODES = 2  # in the report, where nobody said how many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Options(EnvironmentOptions):
     which is nothing but that, or another learner learns where to look and leaves the encoder as it
     is. The other policies have nothing to learn: the encoder is fine-tuned on the glimpses they take. The
     run folder receives the agent or the encoder, TensorBoard events, run.json and the comparison:
-    report.html, tables, curves, animations. Several seeds make a folder of such runs and one table.
-    Ctrl-C saves; `--resume RUN` continues. The defaults shown are those of the environment named
-    with `--env`; None leaves an option of the environment as the id or the encoder has it. What
-    would do nothing is refused. What is named as package.module:name is looked for in the current
-    folder too.
+    report.html, tables, curves, with --episodes animations. Several seeds make a folder of such
+    runs and one table. Ctrl-C saves; `--resume RUN` continues. The defaults shown are those of the
+    environment named with `--env`; None leaves an option of the environment as the id or the
+    encoder has it. What would do nothing is refused. What is named as package.module:name is
+    looked for in the current folder too.
 
     Attributes:
         policy: Who chooses the glimpses.
@@ -58,7 +59,8 @@ class Options(EnvironmentOptions):
         eval_freq: Environment steps between two scores on validation scenes (learners).
         agents: Agents to compare with at the end.
         eval_scenes: Most scenes of that comparison; None = the whole test split.
-        episodes: Episodes to draw per agent.
+        episodes: Episodes per agent to show in the report and to write as animations too
+            (`episodes/*.gif`); None = 2 in the report and no animations, 0 = none at all.
         output: Folder of run folders.
         init_from: Start from the weights of this trained agent: a run folder, a shipped agent, or
             user/name on the Hugging Face Hub (learners).
@@ -92,7 +94,7 @@ class Options(EnvironmentOptions):
     eval_freq: Positive = 50_000
     agents: Annotated[tuple[str, ...], AGENT_LIST] = ("random", "checkerboard", "ame")
     eval_scenes: Positive | None = None
-    episodes: NotNegative = 2
+    episodes: NotNegative | None = None
     output: Path = Path("runs")
     init_from: str | None = None
     resume: Path | None = None

@@ -33,12 +33,10 @@ from ave_env.configuration import Configuration
 from ave_env.parts import Parts
 from ave_env.registration import configure
 from ave_env.rendering import Snapshot
-from ave_env.scenes.cache import CachedScenes
+from ave_env.scenes.cache import AUTOMATIC_BYTES, CachedScenes
 from ave_env.tasks.metrics import Metric
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.support.subsets import spread_evenly
-
-_CACHE_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -379,6 +377,7 @@ def _open_parts(base: Configuration, sources: Iterable[AgentSource]) -> Parts:
     if base.encoder is None:
         raise ValueError("agents are compared by what an encoder believes; encoder is None")
     parts = Parts.open(dataclasses.replace(base, observe=required_observables(sources)))
-    if isinstance(parts.scenes, CachedScenes):
+    if base.cache_bytes is not None or isinstance(parts.scenes, CachedScenes):
         return parts
-    return dataclasses.replace(parts, scenes=CachedScenes(parts.scenes, _CACHE_BYTES))
+    # One agent after the other visits the same scenes: what is kept of a large split pays as well.
+    return dataclasses.replace(parts, scenes=CachedScenes(parts.scenes, AUTOMATIC_BYTES))

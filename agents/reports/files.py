@@ -8,9 +8,9 @@
 | `per_scene.csv.gz` | every glimpse of every scene |
 | `curves.png` | the task's metric over glimpses and over GFLOPs |
 | `gaze/*.png` | where each agent looks, glimpse by glimpse |
-| `episodes/*.gif` | a few episodes of each agent |
+| `episodes/*.gif` | a few episodes of each agent as animations, where they are asked for |
 | `episodes/*.mp4` | the same, where the optional dependency `imageio-ffmpeg` is installed |
-| `report.html` | all of it to click through, in one file that needs no network |
+| `report.html` | all of it, episodes glimpse by glimpse too, to click through without any network |
 
 All are the same bytes when the same command is run again on the same machine.
 """
@@ -50,12 +50,14 @@ REPORT_FILE = "report.html"
 _VOLATILE = ("command", "git_commit", "machine")
 
 
-def write_results(comparison: Comparison, folder: Path) -> None:
+def write_results(comparison: Comparison, folder: Path, *, animations: bool = True) -> None:
     """Writes all files; each appears whole or not at all.
 
     Args:
         comparison: What was run.
         folder: Where they go; made if missing.
+        animations: Whether the episodes kept are also written as animations, which takes longer
+            than all else; the report shows them in any case.
     """
     from agents.reports.figures import draw_curves, draw_gaze
     from agents.reports.html import write_report
@@ -71,13 +73,13 @@ def write_results(comparison: Comparison, folder: Path) -> None:
     draw_curves(comparison, folder / CURVES_FILE)
     for result in comparison.results:
         draw_gaze(comparison, result, folder / GAZE_FOLDER / f"{result.label}.png")
-        for scene, snapshots in result.episodes.items():
+        for scene, snapshots in result.episodes.items() if animations else ():
             frames = [draw(snapshot) for snapshot in snapshots]
             path = folder / EPISODES_FOLDER / f"{result.label}-scene-{scene}.gif"
             save_gif(frames, path)
             if videos_available():
                 save_mp4(frames, path.with_suffix(".mp4"))
-    write_report(comparison, folder / REPORT_FILE)
+    write_report(comparison, folder / REPORT_FILE, animations=animations)
 
 
 def _per_step(comparison: Comparison) -> Iterator[tuple[Any, ...]]:

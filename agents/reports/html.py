@@ -36,22 +36,36 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 _PLACEHOLDER = "{{data}}"
 _MOST_PREDICTIONS = 5
 
+ANIMATED = "Beside this page, the folder episodes holds these episodes as animations."
+NOT_ANIMATED = (
+    "No animations were asked for; train_agent.py and eval_agent.py write those of N episodes per "
+    "agent (GIF, and MP4 with the extra video) with --episodes N."
+)
 
-def write_report(comparison: Comparison, path: Path) -> None:
+
+def write_report(comparison: Comparison, path: Path, *, animations: bool = True) -> None:
     """Writes the report; it appears whole or not at all.
 
     Args:
         comparison: What was run.
         path: HTML file to write.
+        animations: Whether there are animations of the episodes beside it.
     """
-    text = json.dumps(report_data(comparison), separators=(",", ":"), allow_nan=False, default=str)
+    text = json.dumps(
+        report_data(comparison, animations), separators=(",", ":"), allow_nan=False, default=str
+    )
     # A class called "</script>" must not end the script that holds the data.
     page = _TEMPLATE.read_text("utf-8").replace(_PLACEHOLDER, text.replace("</", "<\\/"))
     write_text(path, page)
 
 
-def report_data(comparison: Comparison) -> dict[str, Any]:
-    """All that the page shows, JSON-able."""
+def report_data(comparison: Comparison, animations: bool = True) -> dict[str, Any]:
+    """All that the page shows, JSON-able.
+
+    Args:
+        comparison: What was run.
+        animations: Whether there are animations of the episodes beside the page.
+    """
     styles = styles_of(comparison)
     gazes = [gaze_of(comparison, result) for result in comparison.results]
     return {
@@ -67,6 +81,7 @@ def report_data(comparison: Comparison) -> dict[str, Any]:
         "axes": _axes(scene_axes(comparison)),
         "gaze_highest": _gaze_scales(gazes),
         "agents": [_agent(*each) for each in zip(comparison.results, styles, gazes, strict=True)],
+        "animations": ANIMATED if animations else NOT_ANIMATED,
         "scenes": [
             {
                 "id": scene,

@@ -20,9 +20,12 @@ from ave_env.scenes.packed.storage import ImageFormat, Storage
 DESCRIPTION = """\
 Pack a folder of scenes into one HDF5 file.
 
-Every image is decoded once, so that no broken one gets in. JPEG and PNG files are stored byte for
-byte unless --image-size asks for another size; other formats become PNG. The splits are those of
-the folder.
+Pack photos at the size that will be looked at, e.g. --image-size 224 224: decoding is what reading
+costs, and small images of ImageNet are read 3.5 times as fast. Without --image-size JPEG and PNG
+files are stored byte for byte (other formats become PNG): one file in the place of many, which is
+read no faster once the system holds the files.
+
+Every image is decoded once, so that no broken one gets in. The splits are those of the folder.
 
 A run that was stopped continues where it left off when the same command is given again: its work
 is kept in OUT.partial. OUT appears only when it is complete and has been read back."""

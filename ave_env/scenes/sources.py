@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ave_env.choices import SPLITS
 from ave_env.scenes.base import Scenes
+from ave_env.scenes.cache import with_cache
 from ave_env.scenes.errors import SceneError
 from ave_env.scenes.files.layouts import LAYOUTS, Source
 from encoders.support.notices import warn
@@ -30,7 +31,7 @@ def open_scenes(
     seed: int = 0,
     list_file: str | os.PathLike[str] | None = None,
     seamless: bool | None = None,
-    cache_bytes: int = 0,
+    cache_bytes: int | None = 0,
 ) -> Scenes:
     """Opens one split of a source of images.
 
@@ -48,7 +49,8 @@ def open_scenes(
         list_file: List of the panoramas of a SUN360 folder; its first tenth is `val`.
         seamless: Whether the left and right edges of the images meet; None = as the source says.
             Seamless images are resized; others are resized and cropped to their middle.
-        cache_bytes: Memory to spend on decoded images.
+        cache_bytes: Memory to spend on decoded images; None = what they need, within the bounds of
+            `ave_env.scenes.cache.automatic_cache_bytes`.
 
     Returns:
         The scenes. Those of SUN360 are synthetic ones, after a warning, if `data_root` and the
@@ -81,11 +83,7 @@ def open_scenes(
         from ave_env.scenes.synthetic.panoramas import SyntheticScenes
 
         scenes = SyntheticScenes(split, image_size=size, seed=seed)
-    if not cache_bytes:
-        return scenes
-    from ave_env.scenes.cache import CachedScenes
-
-    return CachedScenes(scenes, cache_bytes)
+    return with_cache(scenes, cache_bytes)
 
 
 def stands_in(source: str, data_root: str | os.PathLike[str] | None = None) -> str | None:

@@ -8,9 +8,15 @@ from ave_env.tasks.metrics import Columns
 
 CALIBRATION_BINS = 15
 
+_BOUNDARIES = np.arange(CALIBRATION_BINS + 1) / CALIBRATION_BINS
+
 
 def calibration_error(columns: Columns) -> np.ndarray:
     """How far confidence is from accuracy: expected calibration error of the predicted class.
+
+    "Is the prediction right?" is a binary question that the confidence answers; bins of equal width
+    include their lower end, and full confidence has a bin to itself, as in torchmetrics'
+    `binary_calibration_error`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
 
@@ -21,14 +27,12 @@ def calibration_error(columns: Columns) -> np.ndarray:
     Returns:
         float64 `[M]`, in [0, 1].
     """
-    import torch  # here, for only tables need it and environments without an encoder do not
-    from torchmetrics.functional.classification import binary_calibration_error
-
-    # "Is the prediction right?" is a binary question that the confidence answers.
-    given = torch.from_numpy(columns["confidence"].clip(0.0, 1.0).T.copy())
-    right = torch.from_numpy(columns["correct"].T.astype(np.int64))
-    errors = [
-        binary_calibration_error(*column, n_bins=CALIBRATION_BINS, validate_args=False)
-        for column in zip(given, right, strict=True)
+    confidence = columns["confidence"].clip(0.0, 1.0).astype(np.float64)
+    excess = confidence - columns["correct"]
+    bins = np.searchsorted(_BOUNDARIES, confidence, side="right") - 1
+    # The share of a bin times the gap between its means is the sum of the differences over N.
+    sums = [
+        np.bincount(numbers, weights=values, minlength=CALIBRATION_BINS + 1)
+        for numbers, values in zip(bins.T, excess.T, strict=True)
     ]
-    return torch.stack(errors).double().numpy()
+    return np.abs(sums).sum(axis=1) / len(confidence)

@@ -13,7 +13,6 @@ from typing import Any
 from encoders.checkpoints.published import HUGGING_FACE_MAE, PublishedWeights
 from encoders.checkpoints.unwrapping import AME_OR_TORE, DINO, DISTILLED_DEIT, MAE, MOCO
 from encoders.config import IMAGENET_MEAN, IMAGENET_STD, EncoderConfig
-from encoders.families.timm_models import describe_timm_model
 
 # Epsilon of the layer norms of publications; all normalise colours by ImageNet's statistics and
 # have plain GELUs.
@@ -86,6 +85,8 @@ def _with_timm_model(weights: PublishedWeights) -> PublishedWeights:
     named = weights.timm_model or weights.named
     if named is None:
         return weights
+    from encoders.families.timm_models import describe_timm_model  # brings timm
+
     model = describe_timm_model(named)
     if weights.timm_model is not None:
         given = {

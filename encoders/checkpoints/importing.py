@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from timm.data import ImageNetInfo
 from torch import Tensor
 
 from encoders.checkpoints.assembly import assemble
@@ -178,6 +177,8 @@ def _with_class_names(config: EncoderConfig, names: tuple[str, ...] | None) -> E
         assumed = tuple(name for name in config.assumed if name != "class_names")
         return dataclasses.replace(config, class_names=names, assumed=assumed)
     if config.num_classes == 1000:
+        from timm.data import ImageNetInfo  # timm takes seconds to import
+
         return dataclasses.replace(config, class_names=tuple(ImageNetInfo().label_names()))
     return config
 

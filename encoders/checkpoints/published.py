@@ -17,7 +17,6 @@ from torch import Tensor
 from encoders.checkpoints.hugging_face import from_hugging_face, hugging_face_prefix
 from encoders.checkpoints.unwrapping import MOCO, PATCH_EMBEDDING, find_tensors, unwrap
 from encoders.checkpoints.weight_files import CheckpointError, read_json, read_weight_file
-from encoders.families.timm_models import is_plain_vit
 from encoders.layers.positions import recognise_sincos
 
 HUGGING_FACE_MAE = "Hugging Face ViTMAE"
@@ -143,6 +142,8 @@ def _with_command_line(
     weights: PublishedWeights, content: Mapping[str, object]
 ) -> PublishedWeights:
     """Adds what is kept beside the tensors: timm's name, MAE's loss, TORE's decoder heads."""
+    from encoders.families.timm_models import is_plain_vit  # brings timm
+
     arguments, parameters = content.get("args"), content.get("hyper_parameters")
     if arguments is None and isinstance(parameters, Mapping):
         arguments = parameters.get("args")

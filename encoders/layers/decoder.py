@@ -9,15 +9,14 @@ import dataclasses
 import sys
 from collections.abc import Collection
 
-import timm.layers
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from encoders.config import DecoderConfig
 from encoders.layers.entropy import attention_entropy
 from encoders.layers.positions import sincos_positions
+from encoders.layers.transformer import TransformerBlock
 from encoders.layers.vit import TokenSet, attention_map, run_block, run_block_with_attention
 
 # Elements of an attention map that processors hold in their caches; larger tensors are also given
@@ -64,12 +63,10 @@ class GlimpseDecoder(nn.Module):
         self.embed = nn.Linear(encoder_width, config.width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(sincos_positions(config.width, grid, num_prefix_tokens=1))
-        norm = timm.layers.LayerNorm
         self.blocks = nn.ModuleList(
-            Block(config.width, config.num_heads, qkv_bias=True, norm_layer=norm)
-            for _ in range(config.depth)
+            TransformerBlock(config.width, config.num_heads) for _ in range(config.depth)
         )
-        self.norm = norm(config.width)
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.pred = nn.Linear(config.width, patch_size**2 * 3)
         self._init_weights()
 

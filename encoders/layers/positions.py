@@ -6,7 +6,6 @@ import dataclasses
 import math
 
 import torch
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 
@@ -137,6 +136,8 @@ def fit_positions(
         )
     if source_grid == grid:
         return table
+    from timm.layers import resample_abs_pos_embed  # timm takes seconds to import
+
     return resample_abs_pos_embed(
         table, list(grid), list(source_grid), num_prefix_tokens=num_prefix_tokens
     )

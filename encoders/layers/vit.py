@@ -1,4 +1,4 @@
-"""Transformer blocks of timm, run one at a time: the one place where blocks run."""
+"""Transformer blocks like timm's, run one at a time: the one place where blocks run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
 
@@ -181,12 +180,12 @@ def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None)
 
 
 def set_fused_attention(module: nn.Module, enabled: bool) -> None:
-    """Chooses between fused and explicit attention in every timm attention layer of `module`.
+    """Chooses between fused and explicit attention in every attention layer of `module`.
 
     The explicit form is faster to train on CPUs, whose fused backward pass is slow, and the only
     one that `torch.utils.flop_counter` counts on every build.
     """
-    # timm declares the switch final, for TorchScript.
-    layers: list[Any] = [child for child in module.modules() if isinstance(child, Attention)]
+    # timm's layers and ours have the switch; timm declares it final, for TorchScript.
+    layers: list[Any] = [child for child in module.modules() if hasattr(child, "fused_attn")]
     for layer in layers:
         layer.fused_attn = enabled

@@ -313,7 +313,8 @@ class _Pixels(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self.images.load(int(index)))
+        # A copy of what a cache keeps, which nobody may write to.
+        return torch.from_numpy(np.require(self.images.load(int(index)), requirements="W"))
 
 
 def _parameter_groups(encoder: GlimpseEncoder, weight_decay: float) -> list[dict[str, Any]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiny import SETTINGS, MemoryScenes, raises_naming, tiny_encoder
+from torchmetrics.functional.classification import binary_calibration_error
 
 from agents import make_agent
 from agents.evaluation.curves import area_weights
@@ -16,7 +18,7 @@ from agents.evaluation.stopping import stop_at_confidence
 from agents.evaluation.walk import Evaluation, evaluate
 from ave_env.sensors.grid import GridSensor
 from ave_env.tasks.base import Truth
-from ave_env.tasks.calibration import calibration_error
+from ave_env.tasks.calibration import CALIBRATION_BINS, calibration_error
 from ave_env.tasks.classification import Classification
 from ave_env.tasks.metrics import COVERAGE
 from ave_env.tasks.reconstruction import measure_pixels, paste_known, root_mean_squared_error
@@ -128,7 +130,23 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
             if inside.any():
                 gap = confidence[inside, column].mean() - correct[inside, column].mean()
                 gaps += inside.mean() * abs(gap)
-        assert error == pytest.approx(gaps, abs=1e-6)
+        assert error == pytest.approx(gaps, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 60), st.integers(1, 3))
+def test_the_calibration_error_is_torchmetrics(data, scenes, steps):
+    # Coarse confidences meet the ends of bins, 0 and 1 among them, and share them.
+    confidence = data.draw(arrays(np.float64, (scenes, steps), elements=st.floats(0, 1)))
+    coarse = data.draw(arrays(np.bool_, (scenes, steps)))
+    confidence = np.where(coarse, np.rint(confidence * 5) / 5, confidence)
+    correct = data.draw(arrays(np.bool_, (scenes, steps)))
+    found = calibration_error({"confidence": confidence, "correct": correct})
+    assert found.dtype == np.float64
+    for column, error in enumerate(found):
+        given, right = (torch.from_numpy(each[:, column].copy()) for each in (confidence, correct))
+        expected = binary_calibration_error(given, right.long(), n_bins=CALIBRATION_BINS)
+        assert error == pytest.approx(expected.item(), abs=1e-12)
 
 
 # Areas -------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`pack` writes whole files or none, loses no work, and says what is wrong."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -409,3 +410,15 @@ def test_images_that_need_care_are_packed_as_they_look(tmp_path: Path) -> None:
     for index in range(len(folder)):
         assert np.array_equal(same.load(index), folder.load(index))
         assert np.array_equal(smaller.load(index), folder.load(index))
+
+
+def test_help_and_pages_recommend_the_size_that_is_looked_at(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Pack photos at the size that will be looked at, e.g. --image-size 224 224" in shown
+    root = Path(__file__).parents[2]
+    for page in ("README.md", "docs/scenes.md"):
+        commands = re.findall(r"python -m ave_env\.scenes\.pack .*", (root / page).read_text())
+        assert any("--image-size" in command for command in commands), page

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,29 @@ def test_asking_for_help_imports_nothing_that_takes_long():
     )
     assert done.returncode == 0, done.stderr
     assert "--split-block" in done.stdout
+
+
+def test_animations_are_written_where_they_are_asked_for(encoder, tmp_path, monkeypatch):
+    command = ["eval_agent.py", "--output", str(tmp_path), "--encoder", str(encoder)]
+    command += ["--image-size", "64", "128", "--scenes", "6", "--agents", "raster", "--no-progress"]
+    reports = []
+    for more in ([], ["--episodes", "2"]):
+        monkeypatch.setattr(sys, "argv", [*command, *more])
+        eval_agent.main()
+    for number, asked in ((1, False), (2, True)):
+        folder = tmp_path / f"eval-AVE-Synthetic-v0-{number}"
+        page = (folder / "report.html").read_text()
+        reports.append(json.loads(re.search(r'json">(.*?)</script>', page, re.S)[1]))
+        films = {path.name for path in folder.rglob("*.gif")}
+        assert films == ({"raster-scene-0.gif", "raster-scene-1000.gif"} if asked else set())
+        # The page says where animations are, or how to get some.
+        assert ("--episodes N" in reports[-1]["animations"]) is not asked
+        assert ("folder episodes" in reports[-1]["animations"]) is asked
+    # The report shows episodes glimpse by glimpse either way.
+    for report, count in zip(reports, (eval_options.STILL_EPISODES, 2), strict=True):
+        assert len(report["scenes"]) == count
+        for moments in report["agents"][0]["episodes"].values():
+            assert [len(moment["boxes"]) for moment in moments] == list(range(9))
 
 
 def test_a_run_writes_its_folder_and_prints_the_table(run, tmp_path, capsys):

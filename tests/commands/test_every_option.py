@@ -157,7 +157,8 @@ def plan_encoder_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
         notes["encoder"] = plain(encoder.config)
         notes["weights"] = parameter_sum(encoder)
         notes["scenes"] = [
-            [each.name, len(each), each.seamless, *each.image_size] for each in (train, validation)
+            [each.name, len(each), each.seamless, *each.image_size, getattr(each, "max_bytes", 0)]
+            for each in (train, validation)
         ]
         notes["trainer"] = plain({"config": config, "folder": folder, **keywords})
         raise Done
@@ -227,6 +228,7 @@ ENVIRONMENT = {
     "num_glimpses": "--num-glimpses 2",
     "wrap_azimuth": "--wrap-azimuth True",
     "overlap": "--overlap keep",
+    "cache_bytes": "--cache-bytes 0",
     "device": "--device cpu",
     "precision": "--precision bfloat16",
     "threads": "--threads 1",
@@ -336,6 +338,7 @@ COMMANDS = {
             "smoke": "--smoke",
             "device": "--device cpu",
             "threads": "--threads 1",
+            "cache_bytes": "--cache-bytes 0 | --env AVE-Panoramas-v0",
             "tensorboard_log": "--tensorboard-log OUT/events",
             "patch_size": "--patch-size 8",
             "width": "--width 8",

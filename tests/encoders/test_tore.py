@@ -10,6 +10,7 @@ import torch
 from helpers import ALL_OUTPUTS, random_images, take_patches, tiny_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.models.vision_transformer import VisionTransformer
 
 from encoders import Belief
 from encoders.layers.patches import token_sources
@@ -18,6 +19,14 @@ from encoders.training.glimpses import random_glimpses
 ENCODER = tiny_encoder(dtype=torch.float64)
 IMAGES = random_images(ENCODER, 3)
 DEPTH = ENCODER.depth
+TIMM = VisionTransformer(
+    img_size=ENCODER.config.image_size,
+    patch_size=ENCODER.config.patch_size,
+    num_classes=ENCODER.config.num_classes,
+    **ENCODER.config.vit,
+).double()
+TIMM.load_state_dict(ENCODER.backbone.vit.state_dict())
+TIMM.eval()
 
 
 def assert_same(left: Belief, right: Belief, tolerance: float = 1e-9) -> None:
@@ -109,7 +118,7 @@ def test_padding_changes_nothing_wherever_it_stands(ids, split, seed):
 def test_without_a_split_the_belief_is_timms_forward_over_the_kept_patches(ids):
     ids = without_repeats(ids)
     belief, _ = stream(ENCODER, IMAGES[:1], ids, 0, ("latent", "logits"))
-    vit = ENCODER.backbone.vit
+    vit = TIMM
     kept = ids[ids >= 0]
     tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(IMAGES[:1])))
     tokens = torch.cat([tokens[:, :1], tokens[:, 1 + kept]], dim=1)

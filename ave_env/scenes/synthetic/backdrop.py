@@ -31,16 +31,18 @@ _HILL_HEIGHTS = (0.085, 0.045)  # far and near, as parts of the image's height
 class Backdrop:
     """Tables for one image size `(H, W)`; the horizon lies below the first `S = H // 2` rows.
 
+    The last axis is red, green and blue, also where they are alike.
+
     Attributes:
         sky: Clear sky with the sun at column 0, float32 `[palettes, S, 2W, 3]`.
         cloud_colour: Colour of clouds with the sun at column 0, `[palettes, 1, 2W, 3]`.
-        clouds: Opacity of the clouds with the road at column 0, `[variants, S, 2W, 1]`.
+        clouds: Opacity of the clouds with the road at column 0, `[variants, S, 2W, 3]`.
         ground: Ground in flat light with the road at column 0, `[palettes, H - S, 2W, 3]`.
         light: Factor on the ground with the sun at column 0, `[palettes, 1, 2W, 3]`.
-        hills: Heights of hills in rows, far and near, `[variants, 2, 2W]`.
+        hills: Heights of hills in rows, far and near, `[variants, 2, 2W, 3]`.
         hill_colour: Colours of hills with the sun at column 0, `[palettes, 2, 1, 2W, 3]`.
-        texture: Factor on the ground, turned at random, `[variants, H - S, 2W, 1]`.
-        grain: Film grain, added last, `[H, 2W, 1]`.
+        texture: Factor on the ground, turned at random, `[variants, H - S, 2W, 3]`.
+        grain: Film grain, added last, `[H, 2W, 3]`.
     """
 
     sky: np.ndarray
@@ -79,6 +81,14 @@ def fractal_noise(x: np.ndarray, y: np.ndarray, key: int, octaves: int = 3) -> n
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def _in_colour(table: np.ndarray) -> np.ndarray:
+    """Repeats every value for red, green and blue.
+
+    Arrays of one shape are combined several times as fast as those that have to be spread.
+    """
+    return np.repeat(table[..., None], 3, axis=-1)
 
 
 def _twice(table: np.ndarray, axis: int) -> np.ndarray:
@@ -348,14 +358,14 @@ def build_backdrop(image_size: tuple[int, int]) -> Backdrop:
             2,
         ),
         clouds=_twice(
-            np.stack([_clouds(above, azimuth, k) for k in range(CLOUD_VARIANTS)])[..., None], 2
+            _in_colour(np.stack([_clouds(above, azimuth, k) for k in range(CLOUD_VARIANTS)])), 2
         ),
         ground=_twice(np.stack([_ground(p, materials, below, azimuth) for p in PALETTES]), 2),
         light=_twice(
             np.stack([towards_sun(np.asarray(p.warm), np.asarray(p.cool)) for p in PALETTES]), 2
         ),
-        hills=_twice(hills, 2),
+        hills=_twice(_in_colour(hills), 2),
         hill_colour=_twice(np.stack([both_hills(p) for p in PALETTES]), 3),
-        texture=_twice(np.stack(texture)[..., None], 2),
-        grain=_twice((grain * 3).reshape(height, width, 1), 1),
+        texture=_twice(_in_colour(np.stack(texture)), 2),
+        grain=_twice(_in_colour((grain * 3).reshape(height, width)), 1),
     )

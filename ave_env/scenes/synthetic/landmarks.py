@@ -351,22 +351,29 @@ GROUND_BYSTANDERS: tuple[tuple[Drawing, float], ...] = (
 BYSTANDERS = (SKY_BYSTANDERS, HORIZON_BYSTANDERS, GROUND_BYSTANDERS)
 
 
-def draw_figure(
-    drawing: Drawing, half_height: float, half_width: float, tint: Sequence[float]
-) -> np.ndarray:
+def draw_figure(drawing: Drawing, half_height: float, half_width: float) -> np.ndarray:
     """Draws one figure.
 
     Args:
         drawing: One of the functions of this module.
         half_height: Half of the figure's height in pixels.
         half_width: Half of the figure's width in pixels.
-        tint: Factors on red, green and blue.
 
     Returns:
         float32 `[h, w, 4]`: RGB (0 to 255) times alpha, then alpha (0 to 1).
     """
     sketch = Sketch(max(1, round(2 * half_height)), max(1, round(2 * half_width)))
     drawing(sketch)
-    figure = sketch.finish()
+    return sketch.finish()
+
+
+def tinted(figure: np.ndarray, tint: Sequence[float]) -> np.ndarray:
+    """A figure in another light.
+
+    Args:
+        figure: What `draw_figure` returns.
+        tint: Factors on red, green and blue.
+    """
+    figure = figure.copy()
     figure[..., :3] *= np.asarray(tint, np.float32)
     return figure

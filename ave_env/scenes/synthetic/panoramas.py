@@ -7,9 +7,12 @@ sun is, the fields, walls and cloud streets tell where the road leads, and nothi
 tells the category. Hence whoever looks well needs few glimpses, and whoever looks at random many.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +25,7 @@ from ave_env.scenes.synthetic.backdrop import (
     build_backdrop,
 )
 from ave_env.scenes.synthetic.counter import uniform
-from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw_figure
+from ave_env.scenes.synthetic.landmarks import BYSTANDERS, LANDMARKS, Drawing, draw_figure, tinted
 from ave_env.scenes.synthetic.palettes import PALETTES
 
 SPLIT_SIZES = {"train": 100_000, "val": 2_000, "test": 2_000}
@@ -70,12 +73,30 @@ class SceneFactors:
     palette: str
 
 
+class _Figure(NamedTuple):
+    """A drawing to lay over an image.
+
+    Attributes:
+        colours: RGB times alpha, float32 `[h, w, 3]`.
+        shows_through: How much of the image remains, 1 - alpha, once for every channel (arrays of
+            one shape are multiplied several times as fast), float32 `[h, w, 3]`.
+    """
+
+    colours: np.ndarray
+    shows_through: np.ndarray
+
+    @classmethod
+    def of(cls, drawing: np.ndarray) -> _Figure:
+        """From RGB times alpha and alpha, float32 `[h, w, 4]`."""
+        return cls(drawing[..., :3].copy(), np.repeat(1 - drawing[..., 3:], 3, axis=-1))
+
+
 @dataclass(frozen=True)
 class _Figures:
-    """Drawings at one image size, indexed `[palette][band][kind][variant]`."""
+    """Figures at one image size, indexed `[palette][band][kind][variant]`."""
 
-    landmarks: list[list[list[list[np.ndarray]]]]
-    bystanders: list[list[list[list[np.ndarray]]]]
+    landmarks: list[list[list[list[_Figure]]]]
+    bystanders: list[list[list[list[_Figure]]]]
 
 
 @lru_cache(maxsize=4)
@@ -84,38 +105,39 @@ def _tables(image_size: tuple[int, int]) -> tuple[Backdrop, _Figures]:
         size / reference for size, reference in zip(image_size, _REFERENCE_SIZE, strict=True)
     )
 
-    def variants(
-        drawing: Drawing, half_sizes: Sequence[float], tint: Sequence[float]
-    ) -> list[np.ndarray]:
-        figures = [draw_figure(drawing, half * tall, half * wide, tint) for half in half_sizes]
-        return [*figures, *(np.ascontiguousarray(figure[:, ::-1]) for figure in figures)]
+    def variants(drawing: Drawing, half_sizes: Sequence[float]) -> list[np.ndarray]:
+        figures = [draw_figure(drawing, half * tall, half * wide) for half in half_sizes]
+        return [*figures, *(figure[:, ::-1] for figure in figures)]
 
-    landmarks = [
-        [[variants(kind, _LANDMARK_HALF_SIZES, p.tint) for kind in band] for band in LANDMARKS]
-        for p in PALETTES
-    ]
-    bystanders = [
-        [
-            [variants(kind, [half * s for s in _BYSTANDER_SCALES], p.tint) for kind, half in band]
-            for band in BYSTANDERS
+    def in_every_light(bands: list[list[list[np.ndarray]]]) -> list[list[list[list[_Figure]]]]:
+        return [
+            [[[_Figure.of(tinted(one, p.tint)) for one in kind] for kind in band] for band in bands]
+            for p in PALETTES
         ]
-        for p in PALETTES
+
+    # Drawing takes much longer than tinting: every figure is drawn once for all palettes.
+    landmarks = [[variants(kind, _LANDMARK_HALF_SIZES) for kind in band] for band in LANDMARKS]
+    bystanders = [
+        [variants(kind, [half * s for s in _BYSTANDER_SCALES]) for kind, half in band]
+        for band in BYSTANDERS
     ]
-    return build_backdrop(image_size), _Figures(landmarks, bystanders)
+    figures = _Figures(in_every_light(landmarks), in_every_light(bystanders))
+    return build_backdrop(image_size), figures
 
 
-def _place(image: np.ndarray, figure: np.ndarray, row: int, column: int) -> None:
+def _place(image: np.ndarray, figure: _Figure, row: int, column: int) -> None:
     """Lays a figure over an image, centred on a pixel; columns wrap, rows are cut."""
     height, width = image.shape[:2]
-    top, left = row - figure.shape[0] // 2, (column - figure.shape[1] // 2) % width
-    figure = figure[max(0, -top) : max(0, height - top)]
-    top = max(0, top)
-    while figure.shape[1]:
-        part = figure[:, : width - left]
-        region = image[top : top + part.shape[0], left : left + part.shape[1]]
-        region *= 1 - part[..., 3:]
-        region += part[..., :3]
-        figure, left = figure[:, part.shape[1] :], 0
+    tall, wide = figure.colours.shape[:2]
+    top, left = row - tall // 2, (column - wide // 2) % width
+    first, last = max(0, -top), min(tall, height - top)
+    done = 0
+    while done < wide:
+        part = slice(first, last), slice(done, done + width - left)
+        region = image[top + first : top + last, left : left + wide - done]
+        region *= figure.shows_through[part]
+        region += figure.colours[part]
+        done, left = done + region.shape[1], 0
 
 
 class SyntheticScenes(Scenes):
@@ -232,12 +254,17 @@ class SyntheticScenes(Scenes):
 
         variant = int(draws[_HILLS] * HILL_VARIANTS)
         for layer in range(2):
-            top = max(0, sky_rows - int(np.ceil(tables.hills[:, layer].max())) - 1)
-            heights = _turned(tables.hills[variant, layer], draws[_HILL_TURNS + layer], axis=0)
-            rows = sky_rows - np.arange(top, sky_rows, dtype=np.float32)[:, None]
-            cover = np.clip(heights - rows + 1, 0, 1)[..., None]
-            colour = _turned(tables.hill_colour[palette, layer], sun, axis=1)
-            image[top:sky_rows] += cover * (colour - image[top:sky_rows])
+            profile = tables.hills[variant, layer]
+            top = max(0, sky_rows - int(np.ceil(profile.max())) - 1)
+            heights = _turned(profile, draws[_HILL_TURNS + layer], axis=0)
+            rows = sky_rows - np.arange(top, sky_rows, dtype=np.float32)[:, None, None]
+            cover = heights - rows
+            cover += 1
+            np.clip(cover, 0, 1, out=cover)
+            behind = image[top:sky_rows]
+            change = _turned(tables.hill_colour[palette, layer], sun, axis=1) - behind
+            change *= cover
+            behind += change
 
         texture = tables.texture[int(draws[_TEXTURE] * TEXTURE_VARIANTS)]
         shading = _turned(texture, draws[_TEXTURE_TURN], axis=1)
@@ -250,7 +277,7 @@ class SyntheticScenes(Scenes):
         image: np.ndarray,
         draws: np.ndarray,
         centers: np.ndarray,
-        figures: list[list[list[np.ndarray]]],
+        figures: list[list[list[_Figure]]],
     ) -> None:
         height, width = self.image_size
         tall, wide = height / _REFERENCE_SIZE[0], width / _REFERENCE_SIZE[1]

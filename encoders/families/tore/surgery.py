@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.layers.heads import Head
+from encoders.layers.transformer import PLAIN_OPTIONS, PlainVisionTransformer
 from encoders.layers.vit import BlockCount, Reduction, TokenSet, run_block
 
 
@@ -32,13 +30,15 @@ class PatchVit(nn.Module):
 
     def __init__(self, vit: nn.Module) -> None:
         super().__init__()
-        self.vit = vit = _plain_vit(vit)
-        self.depth = len(vit.blocks)
-        self.width: int = vit.embed_dim
-        self.num_prefix_tokens: int = vit.num_prefix_tokens
-        self.patch_size: int = vit.patch_embed.patch_size[0]
-        self.grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
-        self.pools_patches: bool = vit.global_pool == "avg"
+        self.vit: Any  # torch types the attributes of modules as tensors or modules
+        self.vit = plain = _plain_vit(vit)
+        self.distilled = getattr(plain, "dist_token", None) is not None
+        self.depth = len(plain.blocks)
+        self.width: int = plain.embed_dim
+        self.num_prefix_tokens: int = plain.num_prefix_tokens
+        self.patch_size: int = plain.patch_embed.patch_size[0]
+        self.grid: tuple[int, int] = tuple(plain.patch_embed.grid_size)
+        self.pools_patches: bool = plain.global_pool == "avg"
 
     @property
     def projection(self) -> nn.Conv2d:
@@ -172,24 +172,32 @@ class PatchVit(nn.Module):
                 weights = mask[:, first:, None].to(kept.dtype)
                 pooled = (kept * weights).sum(1) / weights.sum(1).clamp(min=1)
             return tokens, self.vit.fc_norm(pooled)
-        if isinstance(self.vit, VisionTransformerDistilled):
+        if self.distilled:
             return tokens, tokens[:, :2].mean(1)
         return tokens, self.vit.fc_norm(tokens[:, 0])
 
     def classify(self, tokens: Tensor, latent: Tensor) -> Tensor:
         """Class logits `[B, C]` from what `pool` returned."""
-        if isinstance(self.vit, VisionTransformerDistilled):
+        if self.distilled:
             return self.vit.forward_head(tokens)
         return self.vit.head(self.vit.head_drop(latent))
 
 
 def make_vit(config: EncoderConfig) -> nn.Module:
-    """Makes the timm model that a configuration names, with random weights.
+    """Makes the model that a configuration names or spells out, with random weights.
+
+    timm, which takes seconds to import, is left alone where the model is plain.
 
     Raises:
         ValueError: Arguments that timm does not know.
     """
     sizes: dict[str, Any] = {"img_size": config.image_size, "num_classes": config.num_classes}
+    if config.timm_model is None and config.vit.keys() <= PLAIN_OPTIONS:
+        return PlainVisionTransformer(patch_size=config.patch_size, **sizes, **config.vit)
+    import timm
+    from timm.models.deit import VisionTransformerDistilled
+    from timm.models.vision_transformer import VisionTransformer
+
     if config.timm_model is not None:
         return timm.create_model(config.timm_model, pretrained=False, **sizes, **config.vit)
     arguments = dict(config.vit)
@@ -200,8 +208,12 @@ def make_vit(config: EncoderConfig) -> nn.Module:
         raise ValueError(f"cannot build a Vision Transformer from {arguments}: {error}") from error
 
 
-def _plain_vit(vit: nn.Module) -> VisionTransformer:
+def _plain_vit(vit: Any) -> Any:
     """Returns the model, or refuses parts that are not known here."""
+    if isinstance(vit, PlainVisionTransformer):
+        return vit
+    from timm.models.vision_transformer import Attention, Block, VisionTransformer
+
     if not isinstance(vit, VisionTransformer):
         raise ValueError(
             f"{type(vit).__name__} is not a plain timm VisionTransformer; "
