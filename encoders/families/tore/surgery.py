@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import timm
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from encoders.config import EncoderConfig
 from encoders.layers.heads import Head
 from encoders.layers.vit import BlockCount, Reduction, TokenSet, run_block
+from encoders.protocol import DECODER_OUTPUTS
+
+_DECODED = frozenset(DECODER_OUTPUTS)
 
 
 class PatchVit(nn.Module):
@@ -122,12 +125,24 @@ class PatchVit(nn.Module):
             prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
         return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
 
+    def leading_tokens(self, outputs: Collection[str]) -> int | None:
+        """How many tokens, from the first, the parts of a belief are made of; None = all.
+
+        The latent and the class logits of a model with a class token read it alone (a distilled
+        DeiT's its second token too), so that the last block need not finish the others.
+        """
+        if self.pools_patches or "tokens" in outputs or not _DECODED.isdisjoint(outputs):
+            return None
+        return 2 if isinstance(self.vit, VisionTransformerDistilled) else 1
+
     def run_blocks(
         self,
         tokens: TokenSet,
         start: int,
         stop: int,
         reductions: Mapping[int, Reduction] | None = None,
+        *,
+        leading: int | None = None,
     ) -> tuple[TokenSet, dict[int, BlockCount]]:
         """Runs blocks `start..stop-1`.
 
@@ -136,6 +151,8 @@ class PatchVit(nn.Module):
             start: First block.
             stop: One past the last block.
             reductions: What takes tokens away inside a block, by its number.
+            leading: How many tokens, from the first, are wanted in the end: the last of these
+                blocks then computes no others. None = all.
 
         Returns:
             The tokens, and how many took part in each block that has a reduction.
@@ -145,7 +162,8 @@ class PatchVit(nn.Module):
             return tokens, counts
         for index in range(start, stop):
             reduction = (reductions or {}).get(index)
-            tokens, count = run_block(self.blocks[index], tokens, reduction)
+            wanted = leading if index == stop - 1 else None
+            tokens, count = run_block(self.blocks[index], tokens, reduction, leading=wanted)
             if count is not None:
                 counts[index] = count
         return tokens, counts
@@ -154,13 +172,13 @@ class PatchVit(nn.Module):
         """Final norm and pooling.
 
         Args:
-            tokens: `[B, P+N, D]` after the last block.
+            tokens: `[B, P+N, D]` after the last block, or the `leading_tokens` of them.
             mask: bool `[B, P+N]`, False for padding; None = no padding.
 
         Returns:
-            The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
-            with the distillation token of a distilled DeiT), or the mean of the patch tokens where
-            the model pools so.
+            The normalised tokens, as many as were given, and the latent `[B, D]`: the class token
+            (averaged with the distillation token of a distilled DeiT), or the mean of the patch
+            tokens where the model pools so.
         """
         tokens = self.vit.norm(tokens)
         if self.pools_patches:
