@@ -114,6 +114,6 @@ def test_rows_decoded_in_groups_are_decoded_alike(monkeypatch):
 
 
 def test_an_unknown_precision_is_refused():
-    expected = "precision='half'; expected one of float32, bfloat16, auto"
+    expected = "precision='half'; expected one of float32, bfloat16, int8, auto"
     with pytest.raises(ValueError, match=expected):
         resolve_precision("half", CPU)
