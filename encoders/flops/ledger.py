@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from encoders.flops.count import FlopCount
+from encoders.flops.count import PARTS, FlopCount
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from encoders.layers.decoder import GlimpseDecoder
 
 Count = TypeVar("Count", int, np.ndarray)
+
+_MOST_REMEMBERED = 10_000  # costs of single rows: some 2 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +141,29 @@ class FlopLedger:
         self._heads = {name: head.flops for name, head in vit.heads.items()}
         self._uniform = len(set(self._blocks)) == 1
         self._decoder = None if decoder is None else _DecoderCost.of(decoder)
+        self._single_rows: dict[tuple[int, int, int, frozenset[str]], FlopCount] = {}
+
+    def count_rows(
+        self,
+        new_tokens: np.ndarray,
+        cached_tokens: np.ndarray,
+        *,
+        split_block: int | np.ndarray,
+        outputs: frozenset[str],
+    ) -> FlopCount:
+        """`count` of arrays `[B]`; for a single row it is looked up, and not to be written to."""
+        if len(new_tokens) != 1 or not isinstance(split_block, int):
+            return self.count(new_tokens, cached_tokens, split_block=split_block, outputs=outputs)
+        key = (int(new_tokens[0]), int(cached_tokens[0]), split_block, outputs)
+        known = self._single_rows.get(key)
+        if known is None:
+            known = self.count(new_tokens, cached_tokens, split_block=split_block, outputs=outputs)
+            for part in PARTS:
+                getattr(known, part).flags.writeable = False
+            if len(self._single_rows) >= _MOST_REMEMBERED:
+                self._single_rows.clear()
+            self._single_rows[key] = known
+        return known
 
     def count(
         self,

@@ -30,11 +30,13 @@ def call(module: Any, values: Tensor) -> Tensor:
     if kind is _NOTHING:
         return values
     fields = module.__dict__
-    if _watched(fields):
+    if fields["_forward_hooks"] or fields["_forward_pre_hooks"] or fields["_backward_hooks"]:
         return module(values)
     if kind is nn.Linear:
         parameters = fields["_parameters"]
         return F.linear(values, parameters["weight"], parameters["bias"])
+    if kind in _DROPS and not fields["training"]:
+        return values
     if kind in _NORMS and not fields.get("_fast_norm"):
         parameters = fields["_parameters"]
         return torch.layer_norm(
@@ -44,8 +46,6 @@ def call(module: Any, values: Tensor) -> Tensor:
             parameters["bias"],
             fields["eps"],
         )
-    if kind in _DROPS and not fields["training"]:
-        return values
     if kind is nn.GELU:
         return F.gelu(values, approximate=fields["approximate"])
     if kind is PackedLinear:
@@ -67,7 +67,7 @@ def call_rows(layer: Any, values: Tensor, start: int, stop: int) -> Tensor:
     kind = type(layer)
     if kind is PackedLinear:
         return layer.rows(values, start, stop)
-    if kind is not nn.Linear or _watched(layer.__dict__):
+    if kind is not nn.Linear or is_watched(layer):
         return layer(values)[..., start:stop]
     bias = None if layer.bias is None else layer.bias[start:stop]
     return F.linear(values, layer.weight[start:stop], bias)
@@ -75,7 +75,7 @@ def call_rows(layer: Any, values: Tensor, start: int, stop: int) -> Tensor:
 
 def run_mlp(mlp: Any, values: Tensor) -> Tensor:
     """What a block's MLP makes of tokens `[B, n, D]`."""
-    if type(mlp) is not Mlp or _watched(mlp.__dict__):
+    if type(mlp) is not Mlp or is_watched(mlp):
         return mlp(values)
     modules = mlp._modules  # looking up attributes of modules takes longer
     for name in ("fc1", "act", "drop1", "norm", "fc2", "drop2"):
@@ -85,13 +85,7 @@ def run_mlp(mlp: Any, values: Tensor) -> Tensor:
 
 def is_watched(module: nn.Module) -> bool:
     """Whether somebody has hooks on a module, which have to be called."""
-    return _watched(module.__dict__)
-
-
-def _watched(fields: dict[str, Any]) -> bool:
+    fields = module.__dict__
     return bool(
-        fields["_forward_hooks"]
-        or fields["_forward_pre_hooks"]
-        or fields["_backward_hooks"]
-        or fields["_backward_pre_hooks"]
+        fields["_forward_hooks"] or fields["_forward_pre_hooks"] or fields["_backward_hooks"]
     )
