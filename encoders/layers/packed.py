@@ -33,6 +33,8 @@ class PackedLinear(nn.Module):
             for each output, and inputs brought to eight bits at every call (dynamic quantisation).
     """
 
+    _layer: nn.Linear
+
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         self.in_features = layer.in_features
