@@ -164,7 +164,8 @@ class EnvironmentOptions:
         device: Of the encoder: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
         cache_bytes: Memory to spend on decoded scenes; 0 = none, None = what the split needs, up to
             1 GiB and a quarter of the available memory, and none where less than half of it fits.
-        precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
+        precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native,
+            "int8" quantises linear layers (x86 processors).
         threads: Threads to compute with on the CPU.
 
     Raises:

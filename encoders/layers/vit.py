@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from encoders.layers.calls import call, call_rows, is_watched, run_mlp
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,10 +56,17 @@ class TokenSet:
             return torch.full((batch,), count, device=self.values.device)
         return self.mask.sum(1)
 
+    def first(self, count: int) -> TokenSet:
+        """The first prefix tokens alone."""
+        mask, sizes = (
+            None if each is None else each[:, :count] for each in (self.mask, self.sizes)
+        )
+        return TokenSet(self.values[:, :count], mask, sizes, num_prefix_tokens=count)
+
     def with_values(self, values: Tensor) -> TokenSet:
         """The same tokens after a layer."""
-        changed = dataclasses.replace(self, values=values)
-        if changed.values.dtype == self.values.dtype and "bias" in vars(self):
+        changed = TokenSet(values, self.mask, self.sizes, self.source, self.num_prefix_tokens)
+        if "bias" in vars(self) and values.dtype == self.values.dtype:
             vars(changed)["bias"] = self.bias  # computed once for all blocks
         return changed
 
@@ -98,7 +108,11 @@ class BlockCount(NamedTuple):
 
 
 def run_block(
-    block: Any, tokens: TokenSet, reduction: Reduction | None = None
+    block: Any,
+    tokens: TokenSet,
+    reduction: Reduction | None = None,
+    *,
+    leading: int | None = None,
 ) -> tuple[TokenSet, BlockCount | None]:
     """Runs one block.
 
@@ -106,21 +120,34 @@ def run_block(
         block: A timm pre-norm block.
         tokens: What goes in.
         reduction: What takes tokens away between its attention and its MLP; None = nothing.
+        leading: How many tokens, from the first, come out: prefix tokens, of a last block. The
+            others are keys and values alone, and a reduction, which takes no prefix token away,
+            is passed over. None = all.
 
     Returns:
         What comes out, and how many tokens took part where a reduction may have changed that.
     """
-    values, count = tokens.values, None
-    if reduction is None:
-        mixed = block.attn(block.norm1(values), attn_mask=tokens.bias)
-        values = values + block.drop_path1(block.ls1(mixed))
+    modules = block._modules  # looking up attributes of modules takes longer
+    layer, count = modules["attn"], None
+    values, bias = tokens.values, tokens.bias
+    entering = call(modules["norm1"], values)
+    if leading is not None and leading < values.shape[1]:
+        mixed, _ = _attend(layer, entering, bias, leading=leading)
+        tokens = tokens.first(leading)
+        values = tokens.values + call(modules["drop_path1"], call(modules["ls1"], mixed))
+    elif reduction is None:
+        mixed, _ = _attend(layer, entering, bias)
+        values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
     else:
-        mixed, attended = _attend(block.attn, block.norm1(values), tokens.bias)
-        entered = tokens.with_values(values + block.drop_path1(block.ls1(mixed)))
+        mixed, attended = _attend(layer, entering, bias, explain=True)
+        assert attended is not None  # asked for
+        values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
+        entered = tokens.with_values(values)
         tokens = reduction(entered, attended)
         count = BlockCount(entered.lengths, tokens.lengths)
         values = tokens.values
-    values = values + block.drop_path2(block.ls2(block.mlp(block.norm2(values))))
+    after = run_mlp(modules["mlp"], call(modules["norm2"], values))
+    values = values + call(modules["drop_path2"], call(modules["ls2"], after))
     return tokens.with_values(values), count
 
 
@@ -136,47 +163,73 @@ def run_block_with_attention(block: Any, tokens: TokenSet) -> tuple[TokenSet, Te
     return after, kept[0]
 
 
+def _attend(
+    layer: Any,
+    values: Tensor,
+    bias: Tensor | None,
+    *,
+    leading: int | None = None,
+    explain: bool = False,
+) -> tuple[Tensor, Attended | None]:
+    """Runs an attention layer.
+
+    Args:
+        layer: A timm `Attention`.
+        values: `[B, n, D]`, after the block's norm.
+        bias: What is added to the scores, `[B, 1, 1, n]`; None = nothing.
+        leading: How many tokens, from the first, attend; the others are attended to. None = all.
+        explain: Also return what the attention was, for which the products are written out.
+
+    Returns:
+        `[B, n, D]`, or `[B, leading, D]`; and what the attention was, if that was asked for.
+    """
+    if leading is None and not explain and (type(layer) is not Attention or is_watched(layer)):
+        return layer(values, attn_mask=bias), None
+    modules, asking = layer._modules, values  # looking up attributes of modules takes longer
+    if leading is None:
+        query, key, value = _project(layer, values, parts=3)
+    else:
+        asking = values[:, :leading]
+        (query,) = _project(layer, asking, parts=1)
+        key, value = _project(layer, values, parts=2, first=1)
+    attended = None
+    if layer.fused_attn and not explain:
+        dropout = layer.attn_drop.p if layer.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout)
+    else:
+        attention = _softmax_scores(layer, query, key, bias)
+        mixed = call(modules["attn_drop"], attention.to(value.dtype)) @ value
+        attended = Attended(attention, key)
+    mixed = mixed.transpose(1, 2).flatten(2)
+    if (norm := modules.get("norm")) is not None:
+        mixed = call(norm, mixed)
+    if (gate := modules.get("gate")) is not None:
+        mixed = mixed * call(gate, asking).sigmoid()
+    return call(modules["proj_drop"], call(modules["proj"], mixed)), attended
+
+
 def attention_map(block: Any, values: Tensor) -> Tensor:
     """The softmax attention `[B, heads, n, n]` of a block on tokens `[B, n, D]`, and no more.
 
     Neither values nor the MLP are computed.
     """
     layer = block.attn
-    query, key = _project(layer, block.norm1(values), parts=2)
+    query, key = _project(layer, call(block.norm1, values), parts=2)
     return _softmax_scores(layer, query, key, None)
 
 
-def _attend(layer: Any, values: Tensor, bias: Tensor | None) -> tuple[Tensor, Attended]:
-    """A timm attention layer, its products written out."""
-    batch, count, _ = values.shape
-    query, key, value = _project(layer, values, parts=3)
-    attention = _softmax_scores(layer, query, key, bias)
-    weights = layer.attn_drop(attention.to(value.dtype))
-    mixed = layer.norm((weights @ value).transpose(1, 2).reshape(batch, count, -1))
-    if (gate := getattr(layer, "gate", None)) is not None:
-        mixed = mixed * gate(values).sigmoid()
-    return layer.proj_drop(layer.proj(mixed)), Attended(attention, key)
+def attention_map_in_parts(block: Any, values: Tensor, most: int) -> Iterator[Tensor]:
+    """`attention_map` of some queries after others, `[B, heads, m, n]` each.
 
-
-def _project(layer: Any, values: Tensor, parts: int) -> tuple[Tensor, ...]:
-    """Query and key, and with three parts value, each `[B, heads, n, d]`."""
-    batch, count, _ = values.shape
-    projection = layer.qkv
-    rows = parts * (projection.out_features // 3)
-    bias = None if projection.bias is None else projection.bias[:rows]
-    projected = F.linear(values, projection.weight[:rows], bias)
-    projected = projected.view(batch, count, parts, layer.num_heads, -1)
-    query, key, *value = projected.permute(2, 0, 3, 1, 4).unbind(0)
-    return (layer.q_norm(query), layer.k_norm(key), *value)
-
-
-def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
-    scores = (query * layer.scale) @ key.transpose(-2, -1)
-    if scores.dtype in (torch.bfloat16, torch.float16):
-        scores = scores.float()
-    if bias is not None:
-        scores = scores + bias
-    return scores.softmax(dim=-1)
+    Args:
+        block: A timm pre-norm block.
+        values: `[B, n, D]`.
+        most: Queries in a part.
+    """
+    layer = block.attn
+    query, key = _project(layer, call(block.norm1, values), parts=2)
+    for part in query.split(most, dim=2):
+        yield _softmax_scores(layer, part, key, None)
 
 
 def set_fused_attention(module: nn.Module, enabled: bool) -> None:
@@ -189,3 +242,30 @@ def set_fused_attention(module: nn.Module, enabled: bool) -> None:
     layers: list[Any] = [child for child in module.modules() if hasattr(child, "fused_attn")]
     for layer in layers:
         layer.fused_attn = enabled
+
+
+def _project(layer: Any, values: Tensor, parts: int, first: int = 0) -> tuple[Tensor, ...]:
+    """Some of query, key and value (0, 1, 2), from `first` on, each `[B, heads, n, d]`."""
+    modules = layer._modules
+    batch, count, _ = values.shape
+    projection = modules["qkv"]
+    if parts == 3:
+        projected = call(projection, values)
+    else:
+        size = projection.out_features // 3
+        projected = call_rows(projection, values, first * size, (first + parts) * size)
+    projected = projected.view(batch, count, parts, layer.num_heads, -1)
+    norms = (modules["q_norm"], modules["k_norm"])[first : first + parts]
+    each = list(projected.permute(2, 0, 3, 1, 4).unbind(0))
+    for index, norm in enumerate(norms):
+        each[index] = call(norm, each[index])
+    return tuple(each)
+
+
+def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+    scores = (query * layer.scale) @ key.transpose(-2, -1)
+    if scores.dtype in (torch.bfloat16, torch.float16):
+        scores = scores.float()
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1)

@@ -62,6 +62,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.precision == "int8":
+            raise ValueError(
+                "precision='int8' is for inference alone; train with float32, bfloat16 or auto"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,9 +29,9 @@ def extract(
     embedded = vit.embed_patches(patches, ids)
     if split_block == 0:
         return prefix, embedded
-    valid = patch_ids >= 0
     mask = None
-    if not bool(valid.all()):
+    valid = patch_ids >= 0
+    if not valid.all():
         mask = torch.cat([valid.new_ones(prefix.shape[:2], device=valid.device), valid], 1)
         mask = mask.to(patches.device)
     # A matrix product under autocast may have another dtype than the parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -213,10 +214,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
         cost = self._cost(patch_ids, state, split, outputs)
         prefix, tokens = tore.extract(self.backbone, patches, patch_ids, split)
         state.append(prefix, tokens, patch_ids, split)
-        unseen = state.glimpse_counts == 0
-        if bool(unseen.any()):
+        unseen = state.glimpse_counts.numpy() == 0
+        if unseen.any():
             nothing = tore.extract_nothing(self.backbone, split).values
-            rows = unseen.to(state.buffer.device)
+            rows = torch.from_numpy(unseen).to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
         return Observed(self._aggregate(state.sequence(), split, outputs), state, cost)
 
@@ -341,19 +342,19 @@ class GlimpseEncoder(nn.Module, HubExchange):
         outputs: frozenset[str],
     ) -> Cost:
         """What taking in a glimpse takes, seen before it is taken in."""
-        new = (patch_ids >= 0).sum(1).numpy()
+        new = (patch_ids.numpy() >= 0).sum(1)
         cached = state.token_counts.numpy()
-        count = self._ledger.count
+        count = functools.partial(self._ledger.count_rows, split_block=split_block, outputs=outputs)
         return Cost(
-            spent=count(new, cached, split_block=split_block, outputs=outputs),
-            without_recycling=count(
-                cached + new, np.zeros_like(cached), split_block=split_block, outputs=outputs
-            ),
+            spent=count(new, cached), without_recycling=count(cached + new, np.zeros_like(cached))
         )
 
     def _aggregate(self, tokens: TokenSet, split_block: int, outputs: frozenset[str]) -> Belief:
         vit = self.backbone
-        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth)
+        leading = vit.leading_tokens(outputs)
+        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth, leading=leading)
+        if leading is not None and split_block == vit.depth:
+            tokens = tokens.first(leading)  # all are cached, and no more are wanted
         normalised, latent = vit.pool(tokens.values, tokens.mask)
         belief = Belief(latent=latent)
         if "tokens" in outputs:
@@ -429,10 +430,12 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 f"[B, n, 3, {side}, {side}] and [B, n] with B = {rows}, the rows of the state"
             )
         limit = self.grid[0] * self.grid[1]
-        if patch_ids.numel() and not -1 <= int(patch_ids.min()) <= int(patch_ids.max()) < limit:
+        if not patch_ids.numel():
+            return patch_ids
+        lowest, highest = patch_ids.numpy().min(), patch_ids.numpy().max()
+        if not -1 <= lowest <= highest < limit:
             raise ValueError(
-                f"patch ids from {int(patch_ids.min())} to {int(patch_ids.max())}; "
-                f"expected 0..{limit - 1}, or -1 for padding"
+                f"patch ids from {lowest} to {highest}; expected 0..{limit - 1}, or -1 for padding"
             )
         return patch_ids
 

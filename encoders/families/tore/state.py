@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import safetensors.torch as safetensors
 import torch
 from torch import Tensor
@@ -183,24 +184,29 @@ class ToreState:
                 is.
             split_block: The K that made these tokens.
         """
-        valid = patch_ids >= 0
-        new_counts = valid.sum(1)
+        # NumPy's views: on a few numbers they take a fraction of the time.
+        valid = patch_ids.numpy() >= 0
+        counts, new_counts = self.token_counts.numpy(), valid.sum(1)
         seen = new_counts > 0
-        self.reserve(int((self.token_counts + new_counts).max()))
-        self.glimpse_counts += seen
+        self.reserve(int((counts + new_counts).max()))
+        self.glimpse_counts.numpy()[seen] += 1
         self._average_prefix(prefix, seen)
-        places = torch.where(valid, self.token_counts[:, None] + valid.cumsum(1), 0)
+        first, device = int(counts[0]), self.source.device
+        together = bool(valid.all() and (counts == first).all())
+        if together:
+            places = torch.arange(first + 1, first + 1 + valid.shape[1]).expand(len(self), -1)
+        else:
+            places = torch.from_numpy(np.where(valid, counts[:, None] + valid.cumsum(1), 0))
         # Of several tokens of one patch the last counts; padding is 0 and changes nothing.
-        ids = patch_ids.clamp(min=0).to(self.source.device)
-        self.source.scatter_reduce_(1, ids, places.to(self.source.device), reduce="amax")
-        first = int(self.token_counts[0])
-        if bool(valid.all()) and bool((self.token_counts == first).all()):
+        ids = patch_ids if together else patch_ids.clamp(min=0)
+        self.source.scatter_reduce_(1, ids.to(device), places.to(device), reduce="amax")
+        if together:
             start = self.num_prefix_tokens + first
             self.buffer[:, start : start + patch_ids.shape[1]] = tokens
         else:
-            self._append_ragged(tokens, places, valid)
-        self.token_counts += new_counts
-        self.split_blocks[seen] = split_block
+            self._append_ragged(tokens, places, torch.from_numpy(valid))
+        counts += new_counts
+        self.split_blocks.numpy()[seen] = split_block
 
     def require_split(self, split_block: int) -> None:
         """Makes sure that the cached tokens are of this K.
@@ -208,9 +214,9 @@ class ToreState:
         Raises:
             ValueError: A row that holds tokens of another.
         """
-        other = (self.token_counts > 0) & (self.split_blocks != split_block)
-        if bool(other.any()):
-            row = int(other.nonzero()[0])
+        other = (self.token_counts.numpy() > 0) & (self.split_blocks.numpy() != split_block)
+        if other.any():
+            row = int(other.argmax())
             raise ValueError(
                 f"row {row} holds tokens of split_block {int(self.split_blocks[row])}, asked for "
                 f"{split_block}; reset the row to change K"
@@ -218,9 +224,10 @@ class ToreState:
 
     def sequence(self) -> TokenSet:
         """What the aggregator reads: views of the prefix and of as many tokens as any row has."""
-        longest = int(self.token_counts.max())
+        counts = self.token_counts.numpy()
+        longest = int(counts.max())
         mask = sizes = None
-        if not bool((self.token_counts == longest).all()):
+        if counts.min() < longest:
             lengths = self.num_prefix_tokens + self.token_counts
             positions = torch.arange(self.num_prefix_tokens + longest)
             mask = (positions < lengths[:, None]).to(self.buffer.device)
@@ -251,11 +258,15 @@ class ToreState:
             on_device = name in ("buffer", "source", "sizes")
             setattr(self, name, tensor.to(device) if on_device else tensor)
 
-    def _average_prefix(self, prefix: Tensor, seen: Tensor) -> None:
+    def _average_prefix(self, prefix: Tensor, seen: np.ndarray) -> None:
         mean = self.buffer[:, : self.num_prefix_tokens]
         # A first glimpse has weight 1 and so overwrites whatever an ended episode left behind.
-        weight = seen.double() / self.glimpse_counts.clamp(min=1)
-        mean.lerp_(prefix.to(mean.dtype), weight.to(mean)[:, None, None])
+        weights = seen / np.maximum(self.glimpse_counts.numpy(), 1)
+        if len(weights) == 1:
+            mean.lerp_(prefix.to(mean.dtype), float(weights[0]))
+            return
+        weight = torch.from_numpy(weights).to(mean)
+        mean.lerp_(prefix.to(mean.dtype), weight[:, None, None])
 
     def _append_ragged(self, tokens: Tensor, places: Tensor, valid: Tensor) -> None:
         rows, arrivals = valid.nonzero(as_tuple=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -10,9 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
+from encoders.layers.calls import call
 from encoders.layers.heads import Head
 from encoders.layers.transformer import PLAIN_OPTIONS, PlainVisionTransformer
 from encoders.layers.vit import BlockCount, Reduction, TokenSet, run_block
+from encoders.protocol import DECODER_OUTPUTS
+
+_DECODED = frozenset(DECODER_OUTPUTS)
 
 
 class PatchVit(nn.Module):
@@ -100,12 +104,12 @@ class PatchVit(nn.Module):
         projection = vit.patch_embed.proj
         # The convolution's stride is its kernel size, so on single patches it is a linear layer.
         tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
-        tokens = vit.patch_embed.norm(tokens)
+        tokens = call(vit.patch_embed.norm, tokens)
         if vit.pos_embed is not None:
             # Not by indexing, whose gradients several threads add up in any order.
             table = vit.pos_embed[0, self.first_position_row :]
             tokens = tokens + F.embedding(patch_ids.clamp(min=0), table)
-        return vit.norm_pre(vit.pos_drop(tokens))
+        return call(vit.norm_pre, call(vit.pos_drop, tokens))
 
     def embed_prefix(self, batch_size: int) -> Tensor:
         """Returns the prefix tokens with their position rows, `[B, P, D]`."""
@@ -117,10 +121,20 @@ class PatchVit(nn.Module):
         ]
         if not tokens:
             return vit.patch_embed.proj.weight.new_zeros(batch_size, 0, self.width)
-        prefix = torch.cat(tokens, dim=1)
+        prefix = tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
         if vit.pos_embed is not None and not vit.no_embed_class:
             prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
-        return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
+        return call(vit.norm_pre, call(vit.pos_drop, prefix)).expand(batch_size, -1, -1)
+
+    def leading_tokens(self, outputs: Collection[str]) -> int | None:
+        """How many tokens, from the first, the parts of a belief are made of; None = all.
+
+        The latent and the class logits of a model with a class token read it alone (a distilled
+        DeiT's its second token too), so that the last block need not finish the others.
+        """
+        if self.pools_patches or "tokens" in outputs or not _DECODED.isdisjoint(outputs):
+            return None
+        return 2 if isinstance(self.vit, VisionTransformerDistilled) else 1
 
     def run_blocks(
         self,
@@ -128,6 +142,8 @@ class PatchVit(nn.Module):
         start: int,
         stop: int,
         reductions: Mapping[int, Reduction] | None = None,
+        *,
+        leading: int | None = None,
     ) -> tuple[TokenSet, dict[int, BlockCount]]:
         """Runs blocks `start..stop-1`.
 
@@ -136,6 +152,8 @@ class PatchVit(nn.Module):
             start: First block.
             stop: One past the last block.
             reductions: What takes tokens away inside a block, by its number.
+            leading: How many tokens, from the first, are wanted in the end: the last of these
+                blocks then computes no others. None = all.
 
         Returns:
             The tokens, and how many took part in each block that has a reduction.
@@ -143,9 +161,11 @@ class PatchVit(nn.Module):
         counts: dict[int, BlockCount] = {}
         if tokens.values.shape[1] == 0:
             return tokens, counts
-        for index in range(start, stop):
-            reduction = (reductions or {}).get(index)
-            tokens, count = run_block(self.blocks[index], tokens, reduction)
+        blocks = list(self.blocks)[start:stop]
+        for index, block in enumerate(blocks, start):
+            reduction = reductions.get(index) if reductions else None
+            wanted = leading if index == stop - 1 else None
+            tokens, count = run_block(block, tokens, reduction, leading=wanted)
             if count is not None:
                 counts[index] = count
         return tokens, counts
@@ -154,15 +174,15 @@ class PatchVit(nn.Module):
         """Final norm and pooling.
 
         Args:
-            tokens: `[B, P+N, D]` after the last block.
+            tokens: `[B, P+N, D]` after the last block, or the `leading_tokens` of them.
             mask: bool `[B, P+N]`, False for padding; None = no padding.
 
         Returns:
-            The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
-            with the distillation token of a distilled DeiT), or the mean of the patch tokens where
-            the model pools so.
+            The normalised tokens, as many as were given, and the latent `[B, D]`: the class token
+            (averaged with the distillation token of a distilled DeiT), or the mean of the patch
+            tokens where the model pools so.
         """
-        tokens = self.vit.norm(tokens)
+        tokens = call(self.vit.norm, tokens)
         if self.pools_patches:
             first = 0 if self.vit.pool_include_prefix else self.num_prefix_tokens
             kept = tokens[:, first:]
@@ -174,13 +194,13 @@ class PatchVit(nn.Module):
             return tokens, self.vit.fc_norm(pooled)
         if self.distilled:
             return tokens, tokens[:, :2].mean(1)
-        return tokens, self.vit.fc_norm(tokens[:, 0])
+        return tokens, call(self.vit.fc_norm, tokens[:, 0])
 
     def classify(self, tokens: Tensor, latent: Tensor) -> Tensor:
         """Class logits `[B, C]` from what `pool` returned."""
         if self.distilled:
             return self.vit.forward_head(tokens)
-        return self.vit.head(self.vit.head_drop(latent))
+        return call(self.vit.head, call(self.vit.head_drop, latent))
 
 
 def make_vit(config: EncoderConfig) -> nn.Module:
