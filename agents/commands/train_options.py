@@ -39,15 +39,15 @@ STILL_EPISODES = 2  # in the report, where nobody said how many
 class Options(EnvironmentOptions):
     """Trains a glimpse policy and compares it with others on the test split.
 
-    `--policy ppo`, which begins guided by a teacher that sees the whole scene, `--policy guided`,
-    which is nothing but that, or another learner learns where to look and leaves the encoder as it
-    is. The other policies have nothing to learn: the encoder is fine-tuned on the glimpses they take. The
-    run folder receives the agent or the encoder, TensorBoard events, run.json and the comparison:
-    report.html, tables, curves, with --episodes animations. Several seeds make a folder of such
-    runs and one table. Ctrl-C saves; `--resume RUN` continues. The defaults shown are those of the
-    environment named with `--env`; None leaves an option of the environment as the id or the
-    encoder has it. What would do nothing is refused. What is named as package.module:name is
-    looked for in the current folder too.
+    `--policy ppo`, which begins guided by a teacher that sees the whole scene, `--policy
+    guided`, which is nothing but that, or another learner learns where to look and leaves the
+    encoder as it is. The other policies have nothing to learn: the encoder is fine-tuned on the
+    glimpses they take. The run folder receives the agent or the encoder, TensorBoard events,
+    run.json and the comparison: report.html, tables, curves, with --episodes animations.
+    Several seeds make a folder of such runs and one table. Ctrl-C saves; `--resume RUN`
+    continues. The defaults shown are those of the environment named with `--env`; None leaves
+    an option of the environment as the id or the encoder has it. What would do nothing is
+    refused. What is named as package.module:name is looked for in the current folder too.
 
     Attributes:
         policy: Who chooses the glimpses.

@@ -17,9 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.layers.packed import PackedLinear
-from encoders.layers.transformer import FeedForward
+from encoders.layers.transformer import FeedForward, SelfAttention
 
-_OF_TIMM = {"LayerNorm": "norm", "DropPath": "drop", "LayerScale": "scale", "Mlp": "mlp"}
+_OF_TIMM = {
+    "LayerNorm": "norm",
+    "DropPath": "drop",
+    "LayerScale": "scale",
+    "Mlp": "mlp",
+    "Attention": "attention",
+}
 _MLP_LAYERS = ("fc1", "act", "drop1", "norm", "fc2", "drop2")
 
 
@@ -64,6 +70,8 @@ def _known_as(kind: type) -> str | None:
         return "drop"
     if kind is FeedForward:
         return "mlp"
+    if kind is SelfAttention:
+        return "attention"
     if kind.__module__.startswith("timm."):
         return _OF_TIMM.get(kind.__name__)
     return None
@@ -96,6 +104,11 @@ def run_mlp(mlp: Any, values: Tensor) -> Tensor:
         if name in modules:
             values = call(modules[name], values)
     return values
+
+
+def is_plain_attention(layer: nn.Module) -> bool:
+    """Whether an attention layer is timm's or ours, without hooks: its products may be run apart."""
+    return _known_as(type(layer)) == "attention" and not is_watched(layer)
 
 
 def is_watched(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.layers.calls import call, call_rows, is_watched, run_mlp
+from encoders.layers.calls import call, call_rows, is_plain_attention, run_mlp
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,7 +183,7 @@ def _attend(
     Returns:
         `[B, n, D]`, or `[B, leading, D]`; and what the attention was, if that was asked for.
     """
-    if leading is None and not explain and (type(layer) is not Attention or is_watched(layer)):
+    if leading is None and not explain and not is_plain_attention(layer):
         return layer(values, attn_mask=bias), None
     modules, asking = layer._modules, values  # looking up attributes of modules takes longer
     if leading is None:

@@ -134,7 +134,7 @@ class PatchVit(nn.Module):
         """
         if self.pools_patches or "tokens" in outputs or not _DECODED.isdisjoint(outputs):
             return None
-        return 2 if isinstance(self.vit, VisionTransformerDistilled) else 1
+        return 2 if self.distilled else 1
 
     def run_blocks(
         self,
