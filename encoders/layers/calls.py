@@ -107,7 +107,7 @@ def run_mlp(mlp: Any, values: Tensor) -> Tensor:
 
 
 def is_plain_attention(layer: nn.Module) -> bool:
-    """Whether an attention layer is timm's or ours, without hooks: its products may be run apart."""
+    """Whether an attention layer is timm's or ours, and has no hooks: it may be run in parts."""
     return _known_as(type(layer)) == "attention" and not is_watched(layer)
 
 

@@ -198,7 +198,8 @@ def test_looking_ahead_weighs_the_windows_it_tried_by_their_gains():
 
 def test_a_policy_learns_what_its_teacher_says():
     env = training_env()
-    learner = GuidedLearner(env, dataclasses.replace(CONFIG, learning_rate=1e-2), seed=1)
+    config = dataclasses.replace(CONFIG, learning_rate=1e-2, first_glimpse_share=0.3)
+    learner = GuidedLearner(env, config, seed=1)
     imitation = learner._imitation
     losses = []
     learner.log = lambda values: losses.append(values["guided/cross_entropy"])  # type: ignore[method-assign]
