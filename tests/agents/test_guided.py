@@ -157,7 +157,8 @@ def test_gains_are_the_rewards_of_the_glimpses_and_change_nothing(task):
     windows = torch.tensor([[0, 5, 9], [3, 4, 14], [0, 8, 1], [14, 13, 2]])  # seen ones among them
     look_ahead = LookAhead(env, "float32")
     before = copy.deepcopy(dict(env.belief))
-    gains = look_ahead.gains(windows)
+    rows = torch.tensor([2, 0, 1, 3])
+    gains = look_ahead.gains(rows, windows[rows])[rows.argsort()]
     for name, value in before.items():
         np.testing.assert_array_equal(env.belief[name], value)
     assert gains[0, 0] == pytest.approx(0, abs=1e-6)
@@ -176,21 +177,27 @@ def test_gains_are_the_rewards_of_the_glimpses_and_change_nothing(task):
         assert look_ahead.flops > 0
 
 
-def test_looking_ahead_weighs_the_windows_it_tried_by_their_gains():
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_looking_ahead_weighs_the_windows_it_tried_by_their_gains(share):
     env = begun()
     policy = make_policy(env, WindowPolicyConfig(width=8), seed=0)
-    config = dataclasses.replace(CONFIG, look_ahead_windows=6)
+    config = dataclasses.replace(CONFIG, look_ahead_windows=6, look_ahead_rows=share)
     imitation = Imitation(env, policy, None, config, seed=0)
-    env.step(np.array([0, 3, 7, 14]))
+    observation, *_ = env.step(np.array([0, 3, 7, 14]))
     logits = torch.randn(ROWS, env.sensor.num_actions)
     logits[env.sensor.reveals(env.visited) == 0] = -1e9
-    targets, considered = imitation._by_looking_ahead(logits)
-    assert considered.sum(1).tolist() == [6] * ROWS
-    torch.testing.assert_close(targets.sum(1), torch.ones(ROWS))
-    gains = LookAhead(env, "float32").gains(considered.nonzero()[:, 1].view(ROWS, 6))
+    visited = torch.from_numpy(observation["visited"])
+    targets, considered = imitation._by_looking_ahead(logits, visited)
+    looked = int(share * ROWS)
+    rows = torch.from_numpy(env.scores.argsort()[:looked].copy())
+    assert considered.sum(1)[rows].tolist() == [6] * looked
+    assert int(considered.sum()) == 6 * looked
+    torch.testing.assert_close(targets[rows].sum(1), torch.ones(looked))
+    windows = considered[rows].nonzero()[:, 1].view(looked, 6)
+    gains = LookAhead(env, "float32").gains(rows, windows)
     expected = (gains / config.look_ahead_temperature).softmax(1)
-    torch.testing.assert_close(targets[considered].view(ROWS, 6), expected, atol=1e-4, rtol=1e-3)
-    assert considered.gather(1, logits.topk(4, dim=1).indices).all()
+    torch.testing.assert_close(targets[rows].gather(1, windows), expected, atol=1e-4, rtol=1e-3)
+    assert considered[rows].gather(1, logits[rows].topk(4, dim=1).indices).all()
 
 
 # Whole runs --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from panoramas import save_panorama_encoder
 from agents.commands import eval_agent, merge, tracking, train_agent, train_encoder
 from agents.evaluation import comparison
 from agents.learning import run as training
+from agents.learning.guided.learner import GuidedLearner
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.learner import PpoLearner
 from agents.reports import files, merging, tables
@@ -95,7 +96,9 @@ def plan_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
             notes["model"] = {name: getattr(self.model, name) for name in names.split()} | {
                 "clip_range": self.model.clip_range(1.0),
                 "learning_rate": self.model.lr_schedule(1.0),
-                "width": self.model.policy.config.width,
+                "shape": plain(self.policy_config),
+                "precision": str(self.policy.update_dtype),
+                "plan": self.plan(1000),
             }
 
         @classmethod
@@ -104,6 +107,22 @@ def plan_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
 
         def learn(self, total_timesteps, between=None, progress=False):
             notes["learn"] = [total_timesteps, progress, parameter_sum(self.model.policy)]
+
+    class NotedGuidedLearner(GuidedLearner):
+        """Makes all its parts as ever, and notes instead of learning."""
+
+        def __init__(self, env, config, **keywords):
+            super().__init__(env, config, **keywords)
+            guidance = self._imitation
+            notes["guided by"] = plain(guidance.config) | {"plan": self.plan(1000)}
+            notes["shape"] = plain(self.policy_config)
+
+        @classmethod
+        def recorded_name(cls):
+            return "guided"
+
+        def learn(self, total_timesteps, between=None, progress=False):
+            notes["learn"] = [total_timesteps, progress, parameter_sum(self.policy)]
 
     class NotedTrainer:
         step = total_steps = 1
@@ -129,10 +148,9 @@ def plan_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
         notes.of("tracking", "folder record")(*parts, **keywords)
         return contextlib.nullcontext()
 
+    noted = {"ppo": NotedLearner, "guided": NotedGuidedLearner}
     environments, resolve = training._environments, training.LEARNERS.resolve
-    patch.setattr(
-        training.LEARNERS, "resolve", lambda name: NotedLearner if name == "ppo" else resolve(name)
-    )
+    patch.setattr(training.LEARNERS, "resolve", lambda name: noted.get(name) or resolve(name))
     patch.setattr(training, "EncoderTrainer", NotedTrainer)
     patch.setattr(training, "_environments", note_environments)
     patch.setattr(training, "Checkpoints", note_checkpoints)
@@ -242,6 +260,7 @@ REFUSED = {
 }
 TUNED = "| --policy random"
 LEARNT = "| -n 12 --n-envs 4"
+GUIDED = f"{LEARNT} --policy guided"
 
 COMMANDS = {
     "train_agent.py": Command(
@@ -278,7 +297,29 @@ COMMANDS = {
             "ppo.ent_coef": f"--ppo.ent-coef 0.3 {LEARNT}",
             "ppo.vf_coef": f"--ppo.vf-coef 0.3 {LEARNT}",
             "ppo.max_grad_norm": f"--ppo.max-grad-norm 0.3 {LEARNT}",
+            "ppo.guided_share": f"--ppo.guided-share 0 {LEARNT}",
+            "ppo.precision": f"--ppo.precision float32 {LEARNT}",
             "ppo.policy_width": f"--ppo.policy-width 8 {LEARNT}",
+            "ppo.policy_overview": f"--ppo.policy-overview 8 {LEARNT}",
+            "ppo.policy_surroundings": f"--ppo.policy-surroundings 8 {LEARNT}",
+            "guided.learning_rate": f"--guided.learning-rate 0.1 {GUIDED}",
+            "guided.weight_decay": f"--guided.weight-decay 0.1 {GUIDED}",
+            "guided.batch_size": f"--guided.batch-size 6 {GUIDED}",
+            "guided.n_epochs": f"--guided.n-epochs 4 {GUIDED}",
+            "guided.sharpness": f"--guided.sharpness 3 {GUIDED}",
+            "guided.greedy_share": f"--guided.greedy-share 0.3 {GUIDED}",
+            "guided.first_glimpse_share": f"--guided.first-glimpse-share 0.3 {GUIDED}",
+            "guided.look_ahead_share": f"--guided.look-ahead-share 0.3 {GUIDED}",
+            "guided.look_ahead_rows": f"--guided.look-ahead-rows 0.3 {GUIDED}",
+            "guided.look_ahead_windows": f"--guided.look-ahead-windows 3 {GUIDED}",
+            "guided.look_ahead_temperature": f"--guided.look-ahead-temperature 3 {GUIDED}",
+            "guided.gamma": f"--guided.gamma 0.3 {GUIDED}",
+            "guided.vf_coef": f"--guided.vf-coef 0.3 {GUIDED}",
+            "guided.max_grad_norm": f"--guided.max-grad-norm 0.3 {GUIDED}",
+            "guided.precision": f"--guided.precision float32 {GUIDED}",
+            "guided.policy_width": f"--guided.policy-width 8 {GUIDED}",
+            "guided.policy_overview": f"--guided.policy-overview 8 {GUIDED}",
+            "guided.policy_surroundings": f"--guided.policy-surroundings 8 {GUIDED}",
             "finetuning.epochs": f"--finetuning.epochs 3 {TUNED}",
             "finetuning.epoch_size": f"--finetuning.epoch-size 3 {TUNED}",
             "finetuning.batch_size": f"--finetuning.batch-size 3 {TUNED}",

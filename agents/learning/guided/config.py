@@ -26,8 +26,10 @@ class GuidedConfig:
             were tried; 0 = the first glimpse is learnt like all others.
         look_ahead_share: Share of the steps, the last ones, in which targets come from looking
             ahead instead of the teacher. 1 needs no teacher.
-        look_ahead_windows: Windows that are tried at each of those steps, in each row; two thirds
-            are those the policy likes best.
+        look_ahead_rows: Share of the rows that look ahead in each of those steps: those whose score
+            is lowest. The others go on with the teacher.
+        look_ahead_windows: Windows that are tried in each of these rows; two thirds are those the
+            policy likes best.
         look_ahead_temperature: Gain of the task's score that makes a window e times as likely in
             the targets (classification: nats; reconstruction: grey levels).
         gamma: Discount factor of what the first windows are judged by, and the critic learns.
@@ -53,6 +55,7 @@ class GuidedConfig:
     greedy_share: Share = 0.5
     first_glimpse_share: Share = 0.5
     look_ahead_share: Share = 0.0
+    look_ahead_rows: Share = 0.5
     look_ahead_windows: Positive = 12
     look_ahead_temperature: Annotated[float, Range(0, open=True)] = 0.5
     gamma: Share = 0.9

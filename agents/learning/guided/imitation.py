@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -193,7 +194,7 @@ class Imitation:
                 targets = self.first_glimpses.targets.expand(env.num_envs, -1)
                 considered = torch.ones_like(targets, dtype=torch.bool)
             elif looking:
-                targets, considered = self._by_looking_ahead(logits)
+                targets, considered = self._by_looking_ahead(logits, seen["visited"])
             else:
                 targets, considered = self._by_teacher(seen["visited"])
             steps.append(Step(seen, targets, considered))
@@ -213,20 +214,31 @@ class Imitation:
         powers = (worth / best.clamp(min=1e-12)).pow(self.config.sharpness) * shown
         return powers / powers.sum(dim=1, keepdim=True).clamp(min=1e-12), shown
 
-    def _by_looking_ahead(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Targets `[N, windows]` from what some windows would gain."""
-        config, (_, num_windows) = self.config, logits.shape
+    def _by_looking_ahead(self, logits: Tensor, visited: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets `[N, windows]` from what some windows would gain, in the rows that need it most.
+
+        The others, where less is left to gain, learn from the teacher if there is one.
+        """
+        config, (num_rows, num_windows) = self.config, logits.shape
+        if self.teacher is None:
+            targets = torch.zeros_like(logits)
+            considered = torch.zeros_like(logits, dtype=torch.bool)
+        else:
+            targets, considered = self._by_teacher(visited)
+        scores = torch.from_numpy(self.env.scores.copy())
+        rows = scores.argsort(stable=True)[: math.ceil(config.look_ahead_rows * num_rows)]
+        logits = logits[rows]
         count = min(config.look_ahead_windows, num_windows)
         best = logits.topk(count - count // 3, dim=1).indices
         # Others at random, of those that show something new if there are enough.
         order = torch.rand(logits.shape, generator=self._generator) + (logits > INVALID / 2)
         others = order.scatter(1, best, -1.0).topk(count // 3, dim=1).indices
         windows = torch.cat([best, others], dim=1)
-        gains = self.look_ahead.gains(windows) / config.look_ahead_temperature
+        gains = self.look_ahead.gains(rows, windows) / config.look_ahead_temperature
         useful = logits.gather(1, windows) > INVALID / 2
         shares = gains.masked_fill(~useful, -torch.inf).softmax(dim=1).nan_to_num(0.0)
-        targets = torch.zeros_like(logits).scatter(1, windows, shares)
-        considered = torch.zeros_like(logits, dtype=torch.bool).scatter(1, windows, useful)
+        targets[rows] = torch.zeros_like(logits).scatter(1, windows, shares)
+        considered[rows] = torch.zeros_like(logits, dtype=torch.bool).scatter(1, windows, useful)
         return targets, considered
 
     def _update(self, steps: list[Step], returns: Tensor, learning_rate: float) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ave_env.tasks.base import Truth
 from ave_env.tasks.reconstruction import with_reconstruction
 from ave_env.vector import ActiveExplorationVectorEnv
 
@@ -34,32 +35,46 @@ class LookAhead:
         self.flops = 0
         self._observer = env.observer.asked_for(env.task.requires, precision)
 
-    def gains(self, windows: Tensor) -> Tensor:
-        """What the score of every row would gain by each of some glimpses.
+    def gains(self, rows: Tensor, windows: Tensor) -> Tensor:
+        """What the score of some rows would gain by each of some glimpses.
 
         Args:
-            windows: int64 `[N, C]`, C glimpses to try in each row.
+            rows: int64 `[R]`, named once each.
+            windows: int64 `[R, C]`, C glimpses to try in each of them.
 
         Returns:
-            float32 `[N, C]`; 0 where a glimpse would show nothing new.
+            float32 `[R, C]`; 0 where a glimpse would show nothing new.
         """
-        before = self.env.scores
-        tried = [self._scores(column) - before for column in windows.numpy().T]
+        chosen = rows.numpy()
+        truth = self._truth_of(chosen)
+        before = self.env.scores[chosen]
+        tried = [self._scores(rows, truth, column) - before for column in windows.numpy().T]
         return torch.from_numpy(np.stack(tried, axis=1).astype(np.float32))
 
-    def _scores(self, windows: np.ndarray) -> np.ndarray:
-        """Scores of all rows after a glimpse each, float64 `[N]`."""
+    def _truth_of(self, rows: np.ndarray) -> Truth:
+        """What is so in some rows, in memory of its own."""
+        truth = self.env.truth
+        return Truth(
+            truth.images[rows],
+            truth.labels[rows],
+            truth.visited[rows],
+            {name: [values[row] for row in rows] for name, values in truth.targets.items()},
+        )
+
+    def _scores(self, rows: Tensor, truth: Truth, windows: np.ndarray) -> np.ndarray:
+        """Scores of some rows after a glimpse each, float64 `[R]`."""
         env, observer = self.env, self._observer
         sensor: Any = env.sensor
-        glimpse = sensor.look(env.images, windows, ())
-        rows = np.arange(len(windows))[:, None]
-        visited = env.visited.reshape(len(windows), -1).copy()
-        seen = visited[rows, glimpse.patch_ids].astype(np.bool_)
-        visited[rows, glimpse.patch_ids] = 1
+        glimpse = sensor.look(truth.images, windows, ())
+        numbers = np.arange(len(windows))[:, None]
+        visited = truth.visited.reshape(len(windows), -1).copy()
+        seen = visited[numbers, glimpse.patch_ids].astype(np.bool_)
+        visited[numbers, glimpse.patch_ids] = 1
         new = np.where(seen, -1, glimpse.patch_ids)
-        # The memory of every row as it is, the glimpse on top; the original stays untouched.
-        observed = observer.encode(glimpse.patches, new, observer.state.fork(), observer.outputs)
+        # The memory of the rows as it is, the glimpse on top; the original stays untouched.
+        fork = observer.state.select(rows)
+        observed = observer.encode(glimpse.patches, new, fork, observer.outputs)
         self.flops += int(np.sum(observed.cost.spent.total))
-        truth = dataclasses.replace(env.truth, visited=visited.reshape(env.visited.shape))
+        after = dataclasses.replace(truth, visited=visited.reshape(truth.visited.shape))
         belief = observer.parts_of(observed.belief)
-        return env.task.score(with_reconstruction(belief, env.images, truth.visited), truth)
+        return env.task.score(with_reconstruction(belief, after.images, after.visited), after)

@@ -24,7 +24,8 @@ class PpoConfig:
         vf_coef: Weight of the value loss.
         max_grad_norm: Largest gradient norm.
         guided_share: Share of the steps, the first ones, in which the policy is guided by a teacher
-            that sees the whole scene (`--policy guided` is nothing but that); 0 = PPO alone.
+            that sees the whole scene (`--policy guided` is nothing but that); 0 = PPO alone, as in
+            runs that begin with an agent's weights.
         precision: Of the matrix products of updates: "float32", "bfloat16", or "auto" for bfloat16
             where the device has it.
         policy_width: Hidden channels per cell and window of the policy network.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -111,6 +112,8 @@ class PpoLearner(WindowLearner):
 
     def plan(self, total_timesteps: int) -> str | None:
         """Who guides the first part of the run, if anybody does."""
+        if self._guidance is None and self._init_from is not None and self.config.guided_share:
+            return "PPO from the first step, for the policy it begins with was learnt before"
         if self._guidance is None:
             return None
         guided = self._guided_steps(total_timesteps)
@@ -146,6 +149,11 @@ class PpoLearner(WindowLearner):
             reset_num_timesteps=False,
         )
         self._boundary = self._state_now()
+
+    def init_from(self, folder: Path) -> None:
+        """As ever; a run that begins with a policy that was learnt is not guided."""
+        super().init_from(folder)
+        self._guidance = None
 
     def log(self, values: Mapping[str, float]) -> None:
         """Sends numbers to TensorBoard at the current step."""
@@ -199,9 +207,11 @@ class PpoLearner(WindowLearner):
 
     def _restore(self, state: dict[str, Any], observation: dict[str, Any]) -> None:
         self.model.restore(state, {key: observation[key] for key in POLICY_KEYS})
-        if self._guidance is not None:
-            self._guidance.restore(state["guidance"], observation)
-            self._guided_until = state["guided_until"]
+        if self._guidance is None or state["guidance"] is None:
+            self._guidance = None
+            return
+        self._guidance.restore(state["guidance"], observation)
+        self._guided_until = state["guided_until"]
 
     def _reach_boundary(self) -> None:
         """Keeps the state between two rollouts, the only points a run can be resumed from."""
