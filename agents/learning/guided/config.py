@@ -50,11 +50,11 @@ class GuidedConfig:
     learning_rate: Amount = 2e-3
     weight_decay: Amount = 0.01
     batch_size: Positive = 512
-    n_epochs: Positive = 3
+    n_epochs: Positive = 2
     sharpness: Amount = 4.0
     greedy_share: Share = 0.5
     first_glimpse_share: Share = 0.5
-    look_ahead_share: Share = 0.0
+    look_ahead_share: Share = 0.25
     look_ahead_rows: Share = 0.5
     look_ahead_windows: Positive = 12
     look_ahead_temperature: Annotated[float, Range(0, open=True)] = 0.5
