@@ -22,8 +22,10 @@ class TokenSet:
         sizes: float `[B, n]`, how many patches each token stands for; None = one each. Attention to
             a token weighs its size: the logarithm is added to the scores.
         source: int64 `[B, G]`, which patch token stands for each patch of the grid, counted from 1;
-            0 = none. None where nobody asks.
+            0 = none, -1 = the patch was seen, but no token stands for it any more. None where
+            nobody asks.
         num_prefix_tokens: Tokens before the patches'; no reduction takes them away.
+        proportional: Whether attention weighs sizes.
     """
 
     values: Tensor
@@ -31,15 +33,18 @@ class TokenSet:
     sizes: Tensor | None = None
     source: Tensor | None = None
     num_prefix_tokens: int = 0
+    proportional: bool = True
 
     @functools.cached_property
     def bias(self) -> Tensor | None:
         """What is added to attention scores, `[B, 1, 1, n]`; None for nothing."""
-        if self.mask is None and self.sizes is None:
+        weighs = self.sizes is not None and self.proportional
+        if self.mask is None and not weighs:
             return None
         values = self.values
         bias = values.new_zeros(values.shape[:2])
-        if self.sizes is not None:
+        if weighs:
+            assert self.sizes is not None
             bias = self.sizes.to(values.dtype).log()
         if self.mask is not None:
             # Added to the scores; timm's explicit attention would also add a mask of booleans.
@@ -53,6 +58,56 @@ class TokenSet:
         if self.mask is None:
             return torch.full((batch,), count, device=self.values.device)
         return self.mask.sum(1)
+
+    def without_padding(self) -> TokenSet:
+        """The same tokens, each row's padding after them and as little of it as possible."""
+        if self.mask is None:
+            return self
+        lengths = self.mask.sum(1)
+        longest = int(lengths.max()) if len(lengths) else 0
+        if bool((self.mask[:, :longest].sum(1) == lengths).all()):
+            if longest == self.mask.shape[1]:
+                return self if not bool(self.mask.all()) else dataclasses.replace(self, mask=None)
+            index = torch.arange(longest, device=self.mask.device).expand(len(lengths), -1)
+        else:
+            index = (~self.mask).byte().argsort(dim=1, stable=True)[:, :longest]
+        return self.take(index, lengths)
+
+    def take(self, index: Tensor, lengths: Tensor) -> TokenSet:
+        """Some of the tokens in another order; patches of the others have no token any more.
+
+        Args:
+            index: int64 `[B, m]`, which tokens, prefix tokens first.
+            lengths: int64 `[B]`, how many of each row are not padding.
+        """
+        batch, count = self.values.shape[:2]
+        places = torch.arange(index.shape[1], device=index.device).expand(batch, -1)
+        valid = places < lengths[:, None]
+        # Of every token the place it goes to; tokens that go nowhere are told apart below.
+        moved = index.new_full((batch, count + 1), -1)
+        moved.scatter_(1, torch.where(valid, index, count), places)
+        gathered = index[..., None].expand(-1, -1, self.values.shape[2])
+        return dataclasses.replace(
+            self,
+            values=self.values.gather(1, gathered),
+            mask=None if bool(valid.all()) else valid,
+            sizes=None if self.sizes is None else self.sizes.gather(1, index),
+            source=self.moved_source(moved),
+        )
+
+    def moved_source(self, moved: Tensor) -> Tensor | None:
+        """`source` when tokens go to other places.
+
+        Args:
+            moved: int64 `[B, n or more]`, of each token the place among all tokens that now stands
+                for it; -1 = none.
+        """
+        if self.source is None:
+            return None
+        first = self.num_prefix_tokens
+        places = moved.gather(1, (self.source + first - 1).clamp(min=0))
+        places = torch.where(places < 0, places, places + 1 - first)
+        return torch.where(self.source > 0, places, self.source)
 
     def with_values(self, values: Tensor) -> TokenSet:
         """The same tokens after a layer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.layers.heads import Head
-from encoders.layers.vit import BlockCount, Reduction, TokenSet, run_block
+from encoders.layers.vit import BlockCount, TokenSet, run_block
+from encoders.reduction.base import ReductionPass
 
 
 class PatchVit(nn.Module):
@@ -127,7 +127,7 @@ class PatchVit(nn.Module):
         tokens: TokenSet,
         start: int,
         stop: int,
-        reductions: Mapping[int, Reduction] | None = None,
+        reduction: ReductionPass | None = None,
     ) -> tuple[TokenSet, dict[int, BlockCount]]:
         """Runs blocks `start..stop-1`.
 
@@ -135,27 +135,37 @@ class PatchVit(nn.Module):
             tokens: Prefix and patch tokens.
             start: First block.
             stop: One past the last block.
-            reductions: What takes tokens away inside a block, by its number.
+            reduction: What takes tokens away on the way; made for this call alone.
 
         Returns:
-            The tokens, and how many took part in each block that has a reduction.
+            The tokens, and, with a reduction, how many took part in each block.
         """
         counts: dict[int, BlockCount] = {}
         if tokens.values.shape[1] == 0:
             return tokens, counts
+        if reduction is None:
+            for index in range(start, stop):
+                tokens, _ = run_block(self.blocks[index], tokens)
+            return tokens, counts
+        tokens = reduction.begin(tokens)
         for index in range(start, stop):
-            reduction = (reductions or {}).get(index)
-            tokens, count = run_block(self.blocks[index], tokens, reduction)
-            if count is not None:
-                counts[index] = count
-        return tokens, counts
+            count = None
+            if tokens.values.shape[1]:  # not all have halted
+                tokens, count = run_block(self.blocks[index], tokens, reduction.within(index))
+            counts[index] = count or BlockCount(tokens.lengths, tokens.lengths)
+            tokens = reduction.after(index, tokens)
+        return reduction.finish(tokens), counts
 
-    def pool(self, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def pool(
+        self, tokens: Tensor, mask: Tensor | None, sizes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Final norm and pooling.
 
         Args:
             tokens: `[B, P+N, D]` after the last block.
             mask: bool `[B, P+N]`, False for padding; None = no padding.
+            sizes: float `[B, P+N]`, how many patches each token stands for, which is what it weighs
+                in a mean; None = one each.
 
         Returns:
             The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
@@ -166,10 +176,14 @@ class PatchVit(nn.Module):
         if self.pools_patches:
             first = 0 if self.vit.pool_include_prefix else self.num_prefix_tokens
             kept = tokens[:, first:]
-            if mask is None:
+            if mask is None and sizes is None:
                 pooled = kept.sum(1) / max(kept.shape[1], 1)
             else:
-                weights = mask[:, first:, None].to(kept.dtype)
+                weights = torch.ones_like(kept[..., :1])
+                if mask is not None:
+                    weights = mask[:, first:, None].to(kept.dtype)
+                if sizes is not None:
+                    weights = weights * sizes[:, first:, None].to(kept.dtype)
                 pooled = (kept * weights).sum(1) / weights.sum(1).clamp(min=1)
             return tokens, self.vit.fc_norm(pooled)
         if isinstance(self.vit, VisionTransformerDistilled):

@@ -1,0 +1,39 @@
+"""One pass of tokens through some blocks with a reduction: the seam that all reductions share."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from encoders.layers import vit
+from encoders.layers.vit import TokenSet
+
+
+class ReductionPass:
+    """What a reduction does to the tokens of one pass; without changes, nothing.
+
+    A pass is made for one call and thrown away: it may remember what happened in earlier blocks.
+    Every method returns the tokens that go on and leaves those it was given alone.
+    """
+
+    halted_after: Tensor | None = None
+    """Blocks of this pass that every token went through, int64 `[B, n]`, where tokens halt."""
+
+    def begin(self, tokens: TokenSet) -> TokenSet:
+        """Called before the first block."""
+        return tokens
+
+    def within(self, block: int) -> vit.Reduction | None:
+        """What takes tokens away between attention and MLP of a block; None = nothing.
+
+        Args:
+            block: Number of the block in the model, from 0.
+        """
+        return None
+
+    def after(self, block: int, tokens: TokenSet) -> TokenSet:
+        """Called after every block."""
+        return tokens
+
+    def finish(self, tokens: TokenSet) -> TokenSet:
+        """Called after the last block."""
+        return tokens
