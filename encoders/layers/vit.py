@@ -65,10 +65,11 @@ class TokenSet:
             return self
         lengths = self.mask.sum(1)
         longest = int(lengths.max()) if len(lengths) else 0
-        if bool((self.mask[:, :longest].sum(1) == lengths).all()):
-            if longest == self.mask.shape[1]:
-                return self if not bool(self.mask.all()) else dataclasses.replace(self, mask=None)
-            index = torch.arange(longest, device=self.mask.device).expand(len(lengths), -1)
+        places = torch.arange(self.mask.shape[1], device=self.mask.device)
+        if bool((self.mask == (places < lengths[:, None])).all()):
+            if longest == len(places):
+                return dataclasses.replace(self, mask=None) if bool(self.mask.all()) else self
+            index = places[:longest].expand(len(lengths), -1)
         else:
             index = (~self.mask).byte().argsort(dim=1, stable=True)[:, :longest]
         return self.take(index, lengths)

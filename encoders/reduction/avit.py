@@ -20,14 +20,18 @@ class Halting:
     """How the tokens of one pass halted; padding has zeros.
 
     Attributes:
-        scores: float `[blocks, B, n]`, the halting score of every token in every block; 0 once it
-            has halted, 1 in the last block.
+        config: What the pass was told.
+        scores: float `[blocks, B, n]`, the halting score of every token in every block. In the
+            paper's form 0 once it has halted and 1 in the last block; in NVIDIA's what the gate
+            says, of halted tokens and in the last block too; in the student's the same, but 1 in
+            the last block.
         ponder: float `[B, n]`, blocks that it went through plus its remainder, the paper's rho.
         blocks: int64 `[B, n]`, blocks that it went through.
         valid: bool `[B, n]`, False for padding.
         patches: bool `[B, n]`, True for patch tokens.
     """
 
+    config: Avit
     scores: Tensor
     ponder: Tensor
     blocks: Tensor
@@ -89,7 +93,9 @@ class AvitPass(ReductionPass):
         self._ponder = self._ponder.scatter_add(1, places, ponder)
         self._blocks = self._blocks.scatter_add(1, places, torch.ones_like(places))
         index = places[..., None].expand_as(values)
-        self._output = self._output.scatter_add(1, index, share.to(values.dtype)[..., None] * values)
+        self._output = self._output.scatter_add(
+            1, index, share.to(values.dtype)[..., None] * values
+        )
         scores = torch.zeros_like(self._total).scatter(1, places, score)
         self._scores.append(scores[:, :-1] * self._valid)
         if block == self.last:
@@ -106,6 +112,7 @@ class AvitPass(ReductionPass):
         patches[:, :first] = False
         self.halted_after = self._blocks[:, :-1]
         self.halting = Halting(
+            config=self.config,
             scores=torch.stack(self._scores),
             ponder=self._ponder[:, :-1] * self._valid,
             blocks=self._blocks[:, :-1] * self._valid,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from encoders.layers import vit
-from encoders.layers.vit import TokenSet
+from encoders.layers.vit import BlockCount, TokenSet, run_block
 
 
 class ReductionPass:
@@ -21,6 +23,16 @@ class ReductionPass:
     def begin(self, tokens: TokenSet) -> TokenSet:
         """Called before the first block."""
         return tokens
+
+    def run(self, module: Any, block: int, tokens: TokenSet) -> tuple[TokenSet, BlockCount | None]:
+        """Runs one block, with what `within` takes away in it.
+
+        Args:
+            module: The block.
+            block: Its number in the model, from 0.
+            tokens: What goes in; at least one.
+        """
+        return run_block(module, tokens, self.within(block))
 
     def within(self, block: int) -> vit.Reduction | None:
         """What takes tokens away between attention and MLP of a block; None = nothing.

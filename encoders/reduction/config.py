@@ -245,7 +245,7 @@ class Tome(Reduction):
         return dataclasses.replace(self, r=round(share * self.r))
 
     def per_block(self, depth: int) -> tuple[int, ...]:
-        """r of every block; a list that is too short goes on with zeros."""
+        """R of every block; a list that is too short goes on with zeros."""
         if isinstance(self.r, tuple):
             return (*self.r, *[0] * (depth - len(self.r)))[:depth]
         lowest = int(self.r * (1 - self.inflection))
@@ -281,6 +281,9 @@ class Avit(Reduction):
             that of the last block; False lets them, as published.
         target_depth: Block at which tokens should halt on average, for the distribution loss; None
             = two thirds of the blocks run, 8 of 12.
+        form: "paper" takes halted tokens out; "nvidia" and "student" compute as the two published
+            codes do, where halted tokens are masked, so that nothing is saved, and their scores go
+            into the distribution loss: for comparison and for training as those did.
 
     Raises:
         TypeError: A value of another type.
@@ -295,6 +298,15 @@ class Avit(Reduction):
     epsilon: _Epsilon = 0.01
     protect_prefix: bool = True
     target_depth: _Above | None = None
+    form: Literal["paper", "nvidia", "student"] = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form != "paper" and self.protect_prefix:
+            raise ValueError(
+                f"form={self.form} with protect_prefix=true: in the published codes class tokens "
+                "halt like others; set protect_prefix=false, or form=paper"
+            )
 
 
 REDUCTIONS: Mapping[str, type[Reduction]] = {
@@ -330,7 +342,7 @@ def parse_reduction(text: str) -> Reduction:
                 f"reduction {text!r}: no setting {pair.strip()!r}{did_you_mean(key, known)}; "
                 f"{name} has {', '.join(f'{each}=…' for each in known) or 'none'}"
             )
-        values[key] = _from_text(value, str(hints[key]))
+        values[key] = _from_text(value, hints[key])
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
@@ -373,13 +385,13 @@ def _to_text(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _from_text(text: str, hint: str) -> Any:
+def _from_text(text: str, hint: Any) -> Any:
     """A value as its type wants it; what is no such value is left for the check of the fields."""
-    listed = "tuple" in hint and not hint.startswith(("int |", "float |"))
+    kinds = {typing.get_origin(each) or each for each in (hint, *typing.get_args(hint))}
     if text in ("-", "none"):
         return None
-    if listed or ("tuple" in hint and "+" in text):
-        return tuple(_from_text(part, "") for part in text.removesuffix("+").split("+"))
+    if tuple in kinds and ("+" in text or kinds.isdisjoint((int, float))):
+        return tuple(_from_text(part, None) for part in text.removesuffix("+").split("+"))
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from encoders.reduction.avit import AvitPass
+from encoders.reduction.avit_masked import MaskedAvitPass
 from encoders.reduction.base import ReductionPass
 from encoders.reduction.config import Avit, Evit, Reduction, Tome
 from encoders.reduction.evit import EvitPass
@@ -23,5 +24,7 @@ def make_pass(reduction: Reduction, depth: int, start: int, stop: int) -> Reduct
     if isinstance(reduction, Tome):
         return TomePass(reduction, depth)
     if isinstance(reduction, Avit):
+        if reduction.form != "paper":
+            return MaskedAvitPass(reduction, start, stop)
         return AvitPass(reduction, start, stop)
     return ReductionPass()

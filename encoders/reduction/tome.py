@@ -34,7 +34,7 @@ class Matching:
 
     @property
     def padding(self) -> Tensor | None:
-        """bool `[B, count]`, False for padding; None where there is none."""
+        """Bool `[B, count]`, False for padding; None where there is none."""
         places = torch.arange(self.count, device=self.target.device)
         valid = places < self.lengths[:, None]
         return None if bool(valid.all()) else valid

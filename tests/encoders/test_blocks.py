@@ -77,14 +77,15 @@ def test_a_reduction_costs_what_torch_counts(count):
 def test_a_vision_transformer_runs_reductions_where_it_is_told_to():
     vit = ENCODER.backbone
 
-
     class InBlockOne(ReductionPass):
         def within(self, block):
             return keep_most_attended(4) if block == 1 else None
 
     after, counts = vit.run_blocks(tokens_of(), 0, 3, InBlockOne())
     assert after.values.shape[1] == 5
-    seen = {index: (*count.attention.tolist(), *count.mlp.tolist()) for index, count in counts.items()}
+    seen = {
+        index: (*count.attention.tolist(), *count.mlp.tolist()) for index, count in counts.items()
+    }
     assert seen == {0: (9,) * 6, 1: (9,) * 3 + (5,) * 3, 2: (5,) * 6}
 
 

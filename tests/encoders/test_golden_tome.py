@@ -116,8 +116,10 @@ def test_whole_models(golden, variant):
 def test_masked_autoencoders_pool_merged_tokens_by_size(golden, pooled, proportional):
     weights = golden.weights
     if pooled:
-        weights = {key.replace("norm.", "fc_norm.") if key.startswith("norm.") else key: value
-                   for key, value in weights.items()}
+        weights = {
+            key.replace("norm.", "fc_norm.") if key.startswith("norm.") else key: value
+            for key, value in weights.items()
+        }
     encoder = build_from_state_dict(weights, image_size=(64, 64), num_heads=3)
     assert encoder.backbone.pools_patches == pooled
     reduction = Tome(r=4, proportional=proportional)

@@ -151,7 +151,7 @@ class PatchVit(nn.Module):
         for index in range(start, stop):
             count = None
             if tokens.values.shape[1]:  # not all have halted
-                tokens, count = run_block(self.blocks[index], tokens, reduction.within(index))
+                tokens, count = reduction.run(self.blocks[index], index, tokens)
             counts[index] = count or BlockCount(tokens.lengths, tokens.lengths)
             tokens = reduction.after(index, tokens)
         return reduction.finish(tokens), counts
