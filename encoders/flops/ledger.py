@@ -37,7 +37,8 @@ class BlockCost:
         linear: Multiply-accumulates of all linear layers per token.
         mlp_linear: Of `linear`, the part of the MLP.
         pair: Multiply-accumulates of both attention products per pair of tokens.
-        attention_linear: Of `linear`, the part of the query and key projections.
+        attention_linear: Of `linear`, the part of the query and key projections; half of it is
+            that of the queries, or the keys, or the values.
         attention_pair: Of `pair`, the part of the query-key product.
     """
 
@@ -75,6 +76,18 @@ class BlockCost:
         """
         cost = tokens * self.linear + tokens * tokens * self.pair
         return cost if mlp_tokens is None else cost - (tokens - mlp_tokens) * self.mlp_linear
+
+    def leading(self, tokens: Count, leading: int) -> Count:
+        """Cost of the block where only some tokens come out.
+
+        Args:
+            tokens: How many go in: the others are keys and values.
+            leading: How many come out, at least where there are so many.
+        """
+        count = np.minimum(tokens, leading)
+        keys_and_values = self.attention_linear
+        cost = tokens * keys_and_values + count * (self.linear - keys_and_values)
+        return cost + count * tokens * self.pair
 
     def attention_only(self, tokens: int) -> int:
         """Cost of the block's attention map alone."""
@@ -122,6 +135,7 @@ class FlopLedger:
         self._patch = vit.projection.weight.numel()
         self._prefix = vit.num_prefix_tokens
         self._blocks = tuple(BlockCost.of(block) for block in vit.blocks)
+        self._leading_tokens = vit.leading_tokens
         self._heads = {name: head.flops for name, head in vit.heads.items()}
         self._uniform = len(set(self._blocks)) == 1
         self._decoder = None if decoder is None else _DecoderCost.of(decoder)
@@ -155,7 +169,7 @@ class FlopLedger:
         )
         extracted = self._blocks_cost(self._prefix + new, 0, split) + new * self._patch
         extractor = np.where((new > 0) | (cached == 0), extracted, 0)
-        aggregator = self._blocks_cost(self._prefix + cached + new, split, len(self._blocks))
+        aggregator = self._aggregator_cost(self._prefix + cached + new, split, outputs)
         decoder = self._decoder_cost(cached + new, outputs)
         heads = sum(flops for name, flops in self._heads.items() if name in outputs)
         head = np.full_like(new, heads)
@@ -172,6 +186,19 @@ class FlopLedger:
             for index, block in enumerate(self._blocks)
         )
         return sum(costs, start=np.zeros_like(tokens))
+
+    def _aggregator_cost(
+        self, tokens: np.ndarray, split: np.ndarray, outputs: Collection[str]
+    ) -> np.ndarray:
+        """All blocks from K on, the last one for no more tokens than the outputs are made of."""
+        cost = self._blocks_cost(tokens, split, len(self._blocks))
+        leading = self._leading_tokens(outputs)
+        if leading is None:
+            return cost
+        last = self._blocks[-1]
+        return cost - np.where(
+            split < len(self._blocks), last(tokens) - last.leading(tokens, leading), 0
+        )
 
     def _decoder_cost(self, tokens: np.ndarray, outputs: Collection[str]) -> np.ndarray:
         wants_attention = not {"attention", "entropy", "normalised_entropy"}.isdisjoint(outputs)

@@ -109,6 +109,12 @@ class TokenSet:
         places = moved.gather(1, (self.source + first - 1).clamp(min=0))
         places = torch.where(places < 0, places, places + 1 - first)
         return torch.where(self.source > 0, places, self.source)
+    def first(self, count: int) -> TokenSet:
+        """The first prefix tokens alone."""
+        mask, sizes = (
+            None if each is None else each[:, :count] for each in (self.mask, self.sizes)
+        )
+        return TokenSet(self.values[:, :count], mask, sizes, num_prefix_tokens=count)
 
     def with_values(self, values: Tensor) -> TokenSet:
         """The same tokens after a layer."""
@@ -148,14 +154,21 @@ class BlockCount(NamedTuple):
     Attributes:
         attention: Tokens in its attention.
         mlp: Tokens in its MLP.
+        leading: How many tokens came out, from the first, where the others were keys and values
+            alone; None = all.
     """
 
     attention: Tensor
     mlp: Tensor
+    leading: int | None = None
 
 
 def run_block(
-    block: Any, tokens: TokenSet, reduction: Reduction | None = None
+    block: Any,
+    tokens: TokenSet,
+    reduction: Reduction | None = None,
+    *,
+    leading: int | None = None,
 ) -> tuple[TokenSet, BlockCount | None]:
     """Runs one block.
 
@@ -163,12 +176,19 @@ def run_block(
         block: A timm pre-norm block.
         tokens: What goes in.
         reduction: What takes tokens away between its attention and its MLP; None = nothing.
+        leading: How many tokens, from the first, come out: prefix tokens, of a last block. The
+            others are keys and values alone, and a reduction, which takes no prefix token away,
+            is passed over. None = all.
 
     Returns:
         What comes out, and how many tokens took part where a reduction may have changed that.
     """
     values, count = tokens.values, None
-    if reduction is None:
+    if leading is not None and leading < values.shape[1]:
+        mixed = _attend_leading(block.attn, block.norm1(values), tokens.bias, leading)
+        tokens = tokens.first(leading)
+        values = tokens.values + block.drop_path1(block.ls1(mixed))
+    elif reduction is None:
         mixed = block.attn(block.norm1(values), attn_mask=tokens.bias)
         values = values + block.drop_path1(block.ls1(mixed))
     else:
@@ -205,26 +225,46 @@ def attention_map(block: Any, values: Tensor) -> Tensor:
 
 def _attend(layer: Any, values: Tensor, bias: Tensor | None) -> tuple[Tensor, Attended]:
     """A timm attention layer, its products written out."""
-    batch, count, _ = values.shape
     query, key, value = _project(layer, values, parts=3)
     attention = _softmax_scores(layer, query, key, bias)
-    weights = layer.attn_drop(attention.to(value.dtype))
-    mixed = layer.norm((weights @ value).transpose(1, 2).reshape(batch, count, -1))
+    mixed = layer.attn_drop(attention.to(value.dtype)) @ value
+    return _finish(layer, values, mixed), Attended(attention, key)
+
+
+def _attend_leading(layer: Any, values: Tensor, bias: Tensor | None, leading: int) -> Tensor:
+    """What a timm attention layer makes of its first tokens, `[B, leading, D]`."""
+    asking = values[:, :leading]
+    (query,) = _project(layer, asking, parts=1)
+    key, value = _project(layer, values, parts=2, first=1)
+    if layer.fused_attn:
+        dropout = layer.attn_drop.p if layer.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout)
+    else:
+        attention = _softmax_scores(layer, query, key, bias)
+        mixed = layer.attn_drop(attention.to(value.dtype)) @ value
+    return _finish(layer, asking, mixed)
+
+
+def _finish(layer: Any, values: Tensor, mixed: Tensor) -> Tensor:
+    """What follows the products: from `[B, heads, n, d]` to `[B, n, D]`."""
+    mixed = layer.norm(mixed.transpose(1, 2).flatten(2))
     if (gate := getattr(layer, "gate", None)) is not None:
         mixed = mixed * gate(values).sigmoid()
-    return layer.proj_drop(layer.proj(mixed)), Attended(attention, key)
+    return layer.proj_drop(layer.proj(mixed))
 
 
-def _project(layer: Any, values: Tensor, parts: int) -> tuple[Tensor, ...]:
-    """Query and key, and with three parts value, each `[B, heads, n, d]`."""
+def _project(layer: Any, values: Tensor, parts: int, first: int = 0) -> tuple[Tensor, ...]:
+    """Some of query, key and value (0, 1, 2), from `first` on, each `[B, heads, n, d]`."""
     batch, count, _ = values.shape
     projection = layer.qkv
-    rows = parts * (projection.out_features // 3)
-    bias = None if projection.bias is None else projection.bias[:rows]
-    projected = F.linear(values, projection.weight[:rows], bias)
+    size = projection.out_features // 3
+    rows = slice(first * size, (first + parts) * size)
+    bias = None if projection.bias is None else projection.bias[rows]
+    projected = F.linear(values, projection.weight[rows], bias)
     projected = projected.view(batch, count, parts, layer.num_heads, -1)
-    query, key, *value = projected.permute(2, 0, 3, 1, 4).unbind(0)
-    return (layer.q_norm(query), layer.k_norm(key), *value)
+    norms = (layer.q_norm, layer.k_norm, lambda value: value)[first : first + parts]
+    each = projected.permute(2, 0, 3, 1, 4).unbind(0)
+    return tuple(norm(part) for norm, part in zip(norms, each, strict=True))
 
 
 def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:

@@ -48,6 +48,8 @@ class AvitPass(ReductionPass):
         stop: One past its last block.
     """
 
+    needs_all_tokens = True
+
     def __init__(self, config: Avit, start: int, stop: int) -> None:
         self.config = config
         self.start = start

@@ -29,6 +29,8 @@ class MaskedAvitPass(ReductionPass):
         stop: One past its last block.
     """
 
+    needs_all_tokens = True
+
     def __init__(self, config: Avit, start: int, stop: int) -> None:
         self.config = config
         self.last = stop - 1
@@ -49,7 +51,9 @@ class MaskedAvitPass(ReductionPass):
         self._output = torch.zeros_like(values)
         return tokens
 
-    def run(self, module: Any, block: int, tokens: TokenSet) -> tuple[TokenSet, BlockCount | None]:
+    def run(
+        self, module: Any, block: int, tokens: TokenSet, *, leading: int | None = None
+    ) -> tuple[TokenSet, BlockCount | None]:
         """As `ReductionPass.run`: a block whose halted tokens are zeros."""
         alive = self._alive[..., None]
         x = tokens.values * alive

@@ -20,19 +20,25 @@ class ReductionPass:
     halted_after: Tensor | None = None
     """Blocks of this pass that every token went through, int64 `[B, n]`, where tokens halt."""
 
+    needs_all_tokens: bool = False
+    """Whether it reads all tokens after the last block, so that none may be left out there."""
+
     def begin(self, tokens: TokenSet) -> TokenSet:
         """Called before the first block."""
         return tokens
 
-    def run(self, module: Any, block: int, tokens: TokenSet) -> tuple[TokenSet, BlockCount | None]:
+    def run(
+        self, module: Any, block: int, tokens: TokenSet, *, leading: int | None = None
+    ) -> tuple[TokenSet, BlockCount | None]:
         """Runs one block, with what `within` takes away in it.
 
         Args:
             module: The block.
             block: Its number in the model, from 0.
             tokens: What goes in; at least one.
+            leading: As for `run_block`.
         """
-        return run_block(module, tokens, self.within(block))
+        return run_block(module, tokens, self.within(block), leading=leading)
 
     def within(self, block: int) -> vit.Reduction | None:
         """What takes tokens away between attention and MLP of a block; None = nothing.

@@ -16,6 +16,7 @@ from encoders.layers.vit import set_fused_attention
 OUTPUT_CHOICES = (
     ("latent",),
     ("logits",),
+    ("tokens",),
     ("entropy",),
     ("cells",),
     ("pixels",),
@@ -76,7 +77,8 @@ def test_the_belief_before_any_glimpse_is_counted_too(split):
 )
 def test_published_vision_transformers_cost_what_is_known(name, gigamacs):
     encoder = create_encoder(name, pretrained=False, device="cpu")
-    outputs = ("logits",) if encoder.config.num_classes else ("latent",)
+    # What is known counts every token in the last block, so all of them are asked for.
+    outputs = ("logits", "tokens") if encoder.config.num_classes else ("tokens",)
     count = encoder.grid[0] * encoder.grid[1]
     ledger = encoder.flops(count, 0, 0, outputs).total
     if gigamacs is not None:
@@ -157,11 +159,20 @@ def test_rows_are_counted_one_by_one():
     assert whole.extractor[2] == 0  # nothing new: the cache is only read
 
 
+def episode_of(split, outputs):
+    return sum(ENCODER.flops(4, 4 * step, split, outputs).total for step in range(6))
+
+
 def test_an_episode_is_cheaper_the_more_is_recycled():
-    outputs = ("logits",)
-    costs = [
-        sum(ENCODER.flops(4, 4 * step, split, outputs).total for step in range(6))
-        for split in range(ENCODER.depth + 1)
-    ]
+    splits = range(ENCODER.depth + 1)
+    costs = [episode_of(split, ("logits", "tokens")) for split in splits]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1]
+
+
+def test_a_last_block_that_aggregates_is_cheaper_where_no_tokens_are_asked_for():
+    """As part of the extractor it has to finish every token, for all are cached."""
+    costs = [episode_of(split, ("logits",)) for split in range(ENCODER.depth + 1)]
+    assert costs[:-1] == sorted(costs[:-1], reverse=True)
+    assert costs[-1] == episode_of(ENCODER.depth, ("logits", "tokens"))
+    assert costs[-2] < episode_of(ENCODER.depth - 1, ("logits", "tokens"))

@@ -329,7 +329,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
 
     def _aggregate(self, tokens: TokenSet, split_block: int, outputs: frozenset[str]) -> Belief:
         vit = self.backbone
-        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth)
+        leading = vit.leading_tokens(outputs)
+        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth, leading=leading)
+        if leading is not None and split_block == vit.depth:
+            tokens = tokens.first(leading)  # all are cached, and no more are wanted
         normalised, latent = vit.pool(tokens.values, tokens.mask)
         belief = Belief(latent=latent)
         if "tokens" in outputs:

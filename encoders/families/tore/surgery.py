@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import timm
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 from encoders.config import EncoderConfig
 from encoders.layers.heads import Head
 from encoders.layers.vit import BlockCount, TokenSet, run_block
+from encoders.protocol import DECODER_OUTPUTS
 from encoders.reduction.base import ReductionPass
+
+_DECODED = frozenset(DECODER_OUTPUTS)
 
 
 class PatchVit(nn.Module):
@@ -122,12 +126,24 @@ class PatchVit(nn.Module):
             prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
         return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
 
+    def leading_tokens(self, outputs: Collection[str]) -> int | None:
+        """How many tokens, from the first, the parts of a belief are made of; None = all.
+
+        The latent and the class logits of a model with a class token read it alone (a distilled
+        DeiT's its second token too), so that the last block need not finish the others.
+        """
+        if self.pools_patches or "tokens" in outputs or not _DECODED.isdisjoint(outputs):
+            return None
+        return 2 if isinstance(self.vit, VisionTransformerDistilled) else 1
+
     def run_blocks(
         self,
         tokens: TokenSet,
         start: int,
         stop: int,
         reduction: ReductionPass | None = None,
+        *,
+        leading: int | None = None,
     ) -> tuple[TokenSet, dict[int, BlockCount]]:
         """Runs blocks `start..stop-1`.
 
@@ -136,6 +152,8 @@ class PatchVit(nn.Module):
             start: First block.
             stop: One past the last block.
             reduction: What takes tokens away on the way; made for this call alone.
+            leading: How many tokens, from the first, are wanted in the end: the last of these
+                blocks then computes no others, unless the reduction needs them. None = all.
 
         Returns:
             The tokens, and, with a reduction, how many took part in each block.
@@ -145,14 +163,18 @@ class PatchVit(nn.Module):
             return tokens, counts
         if reduction is None:
             for index in range(start, stop):
-                tokens, _ = run_block(self.blocks[index], tokens)
+                wanted = leading if index == stop - 1 else None
+                tokens, _ = run_block(self.blocks[index], tokens, leading=wanted)
             return tokens, counts
         tokens = reduction.begin(tokens)
         for index in range(start, stop):
-            count = None
-            if tokens.values.shape[1]:  # not all have halted
-                tokens, count = reduction.run(self.blocks[index], index, tokens)
-            counts[index] = count or BlockCount(tokens.lengths, tokens.lengths)
+            if not tokens.values.shape[1]:  # all have halted
+                counts[index] = BlockCount(tokens.lengths, tokens.lengths)
+            else:
+                wanted = leading if index == stop - 1 and not reduction.needs_all_tokens else None
+                entered = tokens.lengths
+                tokens, count = reduction.run(self.blocks[index], index, tokens, leading=wanted)
+                counts[index] = count or BlockCount(entered, entered, wanted)
             tokens = reduction.after(index, tokens)
         return reduction.finish(tokens), counts
 
@@ -162,15 +184,15 @@ class PatchVit(nn.Module):
         """Final norm and pooling.
 
         Args:
-            tokens: `[B, P+N, D]` after the last block.
+            tokens: `[B, P+N, D]` after the last block, or the `leading_tokens` of them.
             mask: bool `[B, P+N]`, False for padding; None = no padding.
             sizes: float `[B, P+N]`, how many patches each token stands for, which is what it weighs
                 in a mean; None = one each.
 
         Returns:
-            The normalised tokens `[B, P+N, D]` and the latent `[B, D]`: the class token (averaged
-            with the distillation token of a distilled DeiT), or the mean of the patch tokens where
-            the model pools so.
+            The normalised tokens, as many as were given, and the latent `[B, D]`: the class token
+            (averaged with the distillation token of a distilled DeiT), or the mean of the patch
+            tokens where the model pools so.
         """
         tokens = self.vit.norm(tokens)
         if self.pools_patches:
