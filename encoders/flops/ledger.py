@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from encoders.flops.count import FlopCount
+from encoders.flops.reduced import ReducedBlocks
+from encoders.reduction.plan import ReductionPlan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -139,6 +141,8 @@ class FlopLedger:
         self._heads = {name: head.flops for name, head in vit.heads.items()}
         self._uniform = len(set(self._blocks)) == 1
         self._decoder = None if decoder is None else _DecoderCost.of(decoder)
+        attention: Any = vit.blocks[0].attn
+        self.blocks = ReducedBlocks(self._blocks, self._prefix, vit.width, attention.head_dim)
 
     def count(
         self,
@@ -147,6 +151,7 @@ class FlopLedger:
         *,
         split_block: int | np.ndarray,
         outputs: Collection[str],
+        plan: ReductionPlan | None = None,
     ) -> FlopCount:
         """Cost of one step per row.
 
@@ -157,6 +162,8 @@ class FlopLedger:
             cached_tokens: Patch tokens cached before this step.
             split_block: K, for all rows or for each.
             outputs: Parts of the belief that are computed.
+            plan: How tokens are reduced; None = not at all. Of a reduction whose effect depends on
+                what the tokens hold (A-ViT), the cost is an upper bound.
 
         Returns:
             Python integers for integer arguments, int64 arrays otherwise.
@@ -167,14 +174,64 @@ class FlopLedger:
             np.asarray(cached_tokens, np.int64),
             np.asarray(split_block, np.int64),
         )
-        extracted = self._blocks_cost(self._prefix + new, 0, split) + new * self._patch
+        if plan is None or not plan.options():
+            extracted, aggregator, tokens = self._plain(new, cached, split, outputs)
+        else:
+            extracted, aggregator, tokens = self._reduced(new, cached, split, outputs, plan)
+        parts = self.parts(new, cached, extracted, aggregator, tokens, outputs)
+        return FlopCount(*(int(part) if scalar else part for part in parts.by_part()))
+
+    def parts(
+        self,
+        new: np.ndarray,
+        cached: np.ndarray,
+        extracted: np.ndarray,
+        aggregator: np.ndarray,
+        tokens: np.ndarray,
+        outputs: Collection[str],
+    ) -> FlopCount:
+        """The cost of a step from that of its blocks; everything int64 `[B]`.
+
+        Args:
+            new: Patches of the new glimpse that are encoded.
+            cached: Patch tokens cached before this step.
+            extracted: What the extractor's blocks cost, where they run.
+            aggregator: What the aggregator's blocks cost.
+            tokens: Patch tokens that come out of the last block.
+            outputs: Parts of the belief that are computed.
+        """
+        extracted = extracted + new * self._patch
         extractor = np.where((new > 0) | (cached == 0), extracted, 0)
-        aggregator = self._aggregator_cost(self._prefix + cached + new, split, outputs)
-        decoder = self._decoder_cost(cached + new, outputs)
         heads = sum(flops for name, flops in self._heads.items() if name in outputs)
-        head = np.full_like(new, heads)
-        parts = (extractor, aggregator, decoder, head)
-        return FlopCount(*(int(part) if scalar else part for part in parts))
+        decoder = self._decoder_cost(tokens, outputs)
+        return FlopCount(extractor, aggregator, decoder, np.full_like(new, heads))
+
+    def _plain(
+        self, new: np.ndarray, cached: np.ndarray, split: np.ndarray, outputs: Collection[str]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Extractor, aggregator, and tokens after the last block."""
+        extracted = self._blocks_cost(self._prefix + new, 0, split)
+        aggregator = self._aggregator_cost(self._prefix + cached + new, split, outputs)
+        return extracted, aggregator, cached + new
+
+    def _reduced(
+        self,
+        new: np.ndarray,
+        cached: np.ndarray,
+        split: np.ndarray,
+        outputs: Collection[str],
+        plan: ReductionPlan,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same where tokens are reduced."""
+        extracted, kept = self.blocks.run(new, 0, split, plan.in_extractor)
+        held = cached + kept
+        merging = self.blocks.merging(held, plan.max_tokens)
+        if plan.max_tokens:
+            held = np.minimum(held, plan.max_tokens)
+        aggregator, tokens = self.blocks.run(
+            held, split, len(self._blocks), plan.in_aggregator, self._leading_tokens(outputs)
+        )
+        return extracted, aggregator + merging, tokens
 
     def _blocks_cost(
         self, tokens: np.ndarray, start: int | np.ndarray, stop: int | np.ndarray

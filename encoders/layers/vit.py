@@ -110,11 +110,11 @@ class TokenSet:
         places = torch.where(places < 0, places, places + 1 - first)
         return torch.where(self.source > 0, places, self.source)
     def first(self, count: int) -> TokenSet:
-        """The first prefix tokens alone."""
+        """The first prefix tokens alone; `source` goes on saying what stood for the patches."""
         mask, sizes = (
             None if each is None else each[:, :count] for each in (self.mask, self.sizes)
         )
-        return TokenSet(self.values[:, :count], mask, sizes, num_prefix_tokens=count)
+        return TokenSet(self.values[:, :count], mask, sizes, self.source, count)
 
     def with_values(self, values: Tensor) -> TokenSet:
         """The same tokens after a layer."""

@@ -55,7 +55,6 @@ class AvitPass(ReductionPass):
         self.start = start
         self.last = stop - 1
         self._scores: list[Tensor] = []
-        self.halting: Halting | None = None
 
     def begin(self, tokens: TokenSet) -> TokenSet:
         """As `ReductionPass.begin`."""

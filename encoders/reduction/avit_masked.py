@@ -35,7 +35,6 @@ class MaskedAvitPass(ReductionPass):
         self.config = config
         self.last = stop - 1
         self._scores: list[Tensor] = []
-        self.halting: Halting | None = None
 
     def begin(self, tokens: TokenSet) -> TokenSet:
         """As `ReductionPass.begin`."""

@@ -20,6 +20,9 @@ class ReductionPass:
     halted_after: Tensor | None = None
     """Blocks of this pass that every token went through, int64 `[B, n]`, where tokens halt."""
 
+    halting: Any = None
+    """How its tokens halted: an `encoders.reduction.avit.Halting`; None where they do not."""
+
     needs_all_tokens: bool = False
     """Whether it reads all tokens after the last block, so that none may be left out there."""
 

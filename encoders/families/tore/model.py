@@ -16,15 +16,20 @@ from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
 from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
-from encoders.flops.count import Cost, FlopCount
+from encoders.flops.count import PARTS, Cost, FlopCount
 from encoders.flops.ledger import FlopLedger
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
-from encoders.layers.vit import TokenSet
+from encoders.layers.vit import BlockCount, TokenSet
 from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
+from encoders.reduction.base import ReductionPass
+from encoders.reduction.config import Reduction
+from encoders.reduction.passes import make_pass
+from encoders.reduction.plan import OPTIONS, ReductionPlan, make_plan
+from encoders.reduction.trace import trace_of
 
 
 class GlimpseEncoder(nn.Module, HubExchange):
@@ -63,6 +68,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
+        self._plans: dict[tuple[Any, ...], ReductionPlan] = {}
+        self._plan_of({})  # a configuration that cannot be run is refused here
 
     def __repr__(self) -> str:
         """What the encoder is, in a few lines; `print(encoder.backbone)` shows its layers."""
@@ -104,23 +111,61 @@ class GlimpseEncoder(nn.Module, HubExchange):
         return 2 * self.depth // 3 if chosen is None else chosen
 
     def resolve_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Checks the options of this family, which are `split_block`, TORE's K.
+        """Checks the options of this family.
+
+        They are `split_block`, TORE's K; `reduction`, which tokens are dropped, merged or halted
+        within blocks (see `encoders.reduction.config`); `reduction_in`, where; and `max_tokens`,
+        how many patch tokens are remembered at most, 0 = all.
 
         Returns:
-            `split_block`; the encoder's default where it is left out or None.
+            `split_block`, and the others as far as they have an effect; the encoder's defaults
+            where they are left out or None.
 
         Raises:
-            ValueError: Another option, or a K outside [0, depth].
+            ValueError: Another option, a K outside [0, depth], or a reduction that this encoder
+                cannot have.
         """
-        if unknown := sorted(set(options) - {"split_block"}):
+        if unknown := sorted(set(options) - {"split_block", *OPTIONS}):
+            known = ", ".join(map(repr, ("split_block", *OPTIONS)))
             raise ValueError(
-                f"encoder {self.config.name!r} has no options {unknown}; it has 'split_block'"
+                f"encoder {self.config.name!r} has no options {unknown}; it has {known}"
             )
-        return {"split_block": self._check_split(options.get("split_block"))}
+        plan = self._plan_of(options)
+        resolved = {"split_block": self._check_split(options.get("split_block"))}
+        # What the encoder does by itself must be named where it is switched off.
+        if self.config.reduction is not None:
+            resolved["reduction"] = str(plan.reduction)
+        if self.config.max_tokens:
+            resolved["max_tokens"] = plan.max_tokens
+        return {**resolved, **plan.options()}
 
     def describe(self, options: Mapping[str, Any]) -> str:
-        """Name and K, e.g. "tore-nano, K = 4"."""
-        return f"{self.config.name}, K = {self.resolve_options(options)['split_block']}"
+        """Name, K and reduction, e.g. "tore-nano, K = 4, tome:r=4 in the aggregator"."""
+        words = [self.config.name, f"K = {self.resolve_options(options)['split_block']}"]
+        return ", ".join(filter(None, [*words, str(self._plan_of(options))]))
+
+    def _plan_of(self, options: Mapping[str, Any]) -> ReductionPlan:
+        """The reductions that options and configuration ask for, checked once.
+
+        Raises:
+            ValueError: They cannot be run here.
+        """
+        chosen = tuple(options.get(name) for name in OPTIONS)
+        if chosen not in self._plans:
+            given = {name: getattr(self.config, name) for name in OPTIONS}
+            given |= {name: options[name] for name in OPTIONS if options.get(name) is not None}
+            plan = make_plan(given)
+            rows, columns = self.grid
+            vit: Any = self.backbone.vit
+            class_token = getattr(vit, "cls_token", None) is not None
+            plan.reduction.check(self.depth, rows * columns, class_token)
+            if options.get("reduction_in") is not None and plan.reduction.name == "none":
+                raise ValueError(
+                    f"reduction_in={options['reduction_in']!r} without a reduction; give one, e.g. "
+                    "reduction='tome:r=4', or leave reduction_in out"
+                )
+            self._plans[chosen] = plan
+        return self._plans[chosen]
 
     def parts(self) -> dict[str, EncoderPart]:
         """Backbone, class head, decoder and pixel head; see `encoders.parts`."""
@@ -185,6 +230,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         state: ToreState,
         split_block: int | Tensor | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> Observed:
         """Takes in one glimpse per row; no gradients (see `forward` for training).
 
@@ -195,39 +241,73 @@ class GlimpseEncoder(nn.Module, HubExchange):
             state: Cache of the B rows; updated in place.
             split_block: TORE's K in [0, depth], one for all or int64 `[B]`; None = the default.
             outputs: Which parts of the belief to compute, of `OUTPUTS`.
+            **options: `reduction`, `reduction_in` and `max_tokens`; see `resolve_options`.
 
         Returns:
             The belief after this glimpse, the state, and what that took; unpacks as the first two.
 
         Raises:
-            ValueError: Shapes, ids, K or outputs that do not fit; a K other than the cached one.
+            ValueError: Shapes, ids, K, outputs or options that do not fit; a K other than the
+                cached one.
         """
         outputs = self._check_outputs(outputs)
+        plan = self._plan_from(options)
         patch_ids = self._check_glimpse(patches, patch_ids, len(state))
+        if plan.max_tokens and patch_ids.shape[1] > plan.max_tokens:
+            raise ValueError(
+                f"max_tokens={plan.max_tokens} is less than the {patch_ids.shape[1]} patches of "
+                f"one glimpse; expected at least {patch_ids.shape[1]}, or 0 for no bound"
+            )
         if isinstance(split_block, Tensor) and split_block.ndim:
-            cost = self._cost(patch_ids, state, split_block.cpu().numpy(), outputs)
-            belief = self._observe_by_split(patches, patch_ids, state, split_block, outputs)
-            return Observed(belief, state, cost)
+            return self._observe_by_split(patches, patch_ids, state, split_block, outputs, options)
         split = self._check_split(split_block)
         state.require_split(split)
-        cost = self._cost(patch_ids, state, split, outputs)
-        prefix, tokens = tore.extract(self.backbone, patches, patch_ids, split)
-        state.append(prefix, tokens, patch_ids, split)
+        new = (patch_ids >= 0).sum(1).numpy()
+        cached = state.token_counts.numpy().copy()
+        scratch = state.patches.numpy() + new
+        extraction = self._make_pass(plan.in_extractor, 0, split)
+        glimpse, extracted = tore.extract(self.backbone, patches, patch_ids, split, extraction)
+        state.append(glimpse, patch_ids, split)
+        merging = np.zeros_like(cached)
+        if plan.max_tokens:
+            merging = self._ledger.blocks.merging(state.token_counts.numpy(), plan.max_tokens)
+            state.bound(plan.max_tokens, patch_ids.shape[1])
         unseen = state.glimpse_counts == 0
         if bool(unseen.any()):
-            nothing = tore.extract_nothing(self.backbone, split).values
+            alone = self._make_pass(plan.in_extractor, 0, split)
+            nothing = tore.extract_nothing(self.backbone, split, 1, alone).values
             rows = unseen.to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
-        return Observed(self._aggregate(state.sequence(), split, outputs), state, cost)
+        belief, aggregated, kept = self._aggregate(state.sequence(), split, outputs, plan)
+        count = self._ledger.count
+        without = dataclasses.replace(plan, max_tokens=0)
+        if plan.options():
+            blocks = self._ledger.blocks
+            extractor = blocks.ran(extracted, plan.in_extractor)
+            if not extracted:
+                extractor, _ = blocks.run(new, 0, split, None)
+            aggregator = merging + blocks.ran(aggregated, plan.in_aggregator)
+            spent = self._ledger.parts(new, cached, extractor, aggregator, kept, outputs)
+        else:
+            spent = count(new, cached, split_block=split, outputs=outputs)
+        anew = count(
+            scratch, np.zeros_like(scratch), split_block=split, outputs=outputs, plan=without
+        )
+        return Observed(belief, state, Cost(spent=spent, without_recycling=anew))
 
     @torch.no_grad()
     def prior(
-        self, outputs: Collection[str] = ("latent", "logits"), split_block: int | None = None
+        self,
+        outputs: Collection[str] = ("latent", "logits"),
+        split_block: int | None = None,
+        **options: Any,
     ) -> Belief:
         """The belief before any glimpse, batch of one: a constant of the weights."""
         outputs = self._check_outputs(outputs)
-        split = self._check_split(split_block)
-        return self._aggregate(tore.extract_nothing(self.backbone, split), split, outputs)
+        split, plan = self._check_split(split_block), self._plan_from(options)
+        alone = self._make_pass(plan.in_extractor, 0, split)
+        nothing = tore.extract_nothing(self.backbone, split, 1, alone)
+        return self._aggregate(nothing, split, outputs, plan)[0]
 
     def forward(
         self,
@@ -235,6 +315,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         patch_ids: Tensor,
         split_block: int | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> Belief:
         """All glimpses of an episode at once, with gradients.
 
@@ -243,23 +324,37 @@ class GlimpseEncoder(nn.Module, HubExchange):
             patch_ids: int64 `[B, T, n]`; -1 = padding; a glimpse may be padding altogether.
             split_block: TORE's K in [0, depth]; None = the encoder's default.
             outputs: Which parts of the belief to compute, of `OUTPUTS`.
+            **options: As for `observe`.
 
         Returns:
             The belief after the last glimpse; equal to that of `observe` glimpse after glimpse.
         """
         outputs = self._check_outputs(outputs)
-        split = self._check_split(split_block)
-        tokens = tore.extract_all(self.backbone, patches, patch_ids, split)
-        return self._aggregate(tokens, split, outputs)
+        split, plan = self._check_split(split_block), self._plan_from(options)
+        extraction = self._make_pass(plan.in_extractor, 0, split)
+        tokens = tore.extract_all(
+            self.backbone,
+            patches,
+            patch_ids,
+            split,
+            extraction,
+            self._make_pass(plan.in_extractor, 0, split),
+            plan.max_tokens,
+        )
+        return self._aggregate(tokens, split, outputs, plan, extraction)[0]
 
     def forward_full(
-        self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
+        self, images: Tensor, outputs: Collection[str] = ("latent", "logits"), **options: Any
     ) -> Belief:
-        """The plain Vision Transformer on all patches of normalised images `[B, 3, H, W]`."""
+        """The Vision Transformer on all patches of normalised images `[B, 3, H, W]`.
+
+        Nothing is recycled; tokens are reduced in all blocks where the options, or the encoder's
+        own, say so for the aggregator.
+        """
         self._check_images(images)
         patches = pixel_layout.patchify(images, self.config.patch_size)
         ids = torch.arange(patches.shape[1]).expand(len(images), 1, -1)
-        return self(patches[:, None], ids, split_block=0, outputs=outputs)
+        return self(patches[:, None], ids, split_block=0, outputs=outputs, **options)
 
     def forward_divided(
         self,
@@ -267,6 +362,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         parts: Tensor,
         split_block: int | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> Belief:
         """TORE on whole images divided into parts, each a glimpse of its own.
 
@@ -276,6 +372,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 patches labelled -1 belong to no part and are not seen.
             split_block: TORE's K.
             outputs: Which parts of the belief to compute.
+            **options: As for `observe`.
         """
         self._check_images(images)
         labels = torch.as_tensor(parts).flatten().cpu()
@@ -288,7 +385,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             ids[row, : len(group)] = group
         patches = pixel_layout.patchify(images, self.config.patch_size)
         chosen = patches[:, ids.clamp(min=0).to(images.device)]
-        return self(chosen, ids.expand(len(images), -1, -1), split_block, outputs)
+        return self(chosen, ids.expand(len(images), -1, -1), split_block, outputs, **options)
 
     def flops(
         self,
@@ -296,45 +393,69 @@ class GlimpseEncoder(nn.Module, HubExchange):
         cached_tokens: int | Sequence[int] | np.ndarray,
         split_block: int | np.ndarray | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> FlopCount:
         """Multiply-accumulates of one `observe` per row; see `encoders.flops`.
+
+        Where tokens halt by what they hold (A-ViT), an upper bound.
 
         Args:
             new_tokens: Patches of the new glimpse that are encoded.
             cached_tokens: Patch tokens cached before this step.
             split_block: TORE's K; None = the encoder's default.
             outputs: Parts of the belief that are computed.
+            **options: As for `observe`.
         """
-        outputs = self._check_outputs(outputs)
+        outputs, plan = self._check_outputs(outputs), self._plan_from(options)
         split = self.default_split_block if split_block is None else split_block
-        return self._ledger.count(new_tokens, cached_tokens, split_block=split, outputs=outputs)
-
-    def _cost(
-        self,
-        patch_ids: Tensor,
-        state: ToreState,
-        split_block: int | np.ndarray,
-        outputs: frozenset[str],
-    ) -> Cost:
-        """What taking in a glimpse takes, seen before it is taken in."""
-        new = (patch_ids >= 0).sum(1).numpy()
-        cached = state.token_counts.numpy()
-        count = self._ledger.count
-        return Cost(
-            spent=count(new, cached, split_block=split_block, outputs=outputs),
-            without_recycling=count(
-                cached + new, np.zeros_like(cached), split_block=split_block, outputs=outputs
-            ),
+        return self._ledger.count(
+            new_tokens, cached_tokens, split_block=split, outputs=outputs, plan=plan
         )
 
-    def _aggregate(self, tokens: TokenSet, split_block: int, outputs: frozenset[str]) -> Belief:
-        vit = self.backbone
+    def _plan_from(self, options: Mapping[str, Any]) -> ReductionPlan:
+        """The plan of a call's further options.
+
+        Raises:
+            TypeError: An option that no call has.
+        """
+        if unknown := sorted(set(options) - set(OPTIONS)):
+            raise TypeError(
+                f"unexpected options {unknown}; expected split_block, outputs, {', '.join(OPTIONS)}"
+            )
+        return self._plan_of(options)
+
+    def _make_pass(self, reduction: Reduction | None, start: int, stop: int) -> ReductionPass | None:
+        return None if reduction is None else make_pass(reduction, self.depth, start, stop)
+
+    def _aggregate(
+        self,
+        tokens: TokenSet,
+        split_block: int,
+        outputs: frozenset[str],
+        plan: ReductionPlan,
+        extraction: ReductionPass | None = None,
+    ) -> tuple[Belief, dict[int, BlockCount], np.ndarray]:
+        """The belief, how many tokens went through each block, and how many came out."""
+        vit, before = self.backbone, tokens
         leading = vit.leading_tokens(outputs)
-        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth, leading=leading)
+        aggregation = self._make_pass(plan.in_aggregator, split_block, vit.depth)
+        if plan.options():
+            aggregation = aggregation or ReductionPass()  # for the counts
+            tokens = dataclasses.replace(tokens, proportional=plan.proportional).without_padding()
+            before = tokens
+        tokens, counts = vit.run_blocks(
+            tokens, split_block, vit.depth, aggregation, leading=leading
+        )
+        kept = np.zeros(len(tokens.values), np.int64)
+        if plan.options():
+            kept = (tokens.lengths.cpu() - vit.num_prefix_tokens).clamp(min=0).numpy()
         if leading is not None and split_block == vit.depth:
             tokens = tokens.first(leading)  # all are cached, and no more are wanted
-        normalised, latent = vit.pool(tokens.values, tokens.mask)
+        normalised, latent = vit.pool(tokens.values, tokens.mask, tokens.sizes)
         belief = Belief(latent=latent)
+        if plan.options():
+            first = vit.num_prefix_tokens
+            belief.reduced = trace_of(tokens.source, before.source, aggregation, extraction, first)
         if "tokens" in outputs:
             belief.tokens = normalised
         if "logits" in outputs:
@@ -347,7 +468,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 normalised = torch.cat([normalised[:, :1], normalised[:, first:]], 1)
             for name, values in self.decoder.decode(normalised, tokens.source, outputs).items():
                 setattr(belief, name, values)
-        return belief
+        return belief, counts, kept
 
     def _observe_by_split(
         self,
@@ -356,31 +477,28 @@ class GlimpseEncoder(nn.Module, HubExchange):
         state: ToreState,
         split_blocks: Tensor,
         outputs: frozenset[str],
-    ) -> Belief:
+        options: Mapping[str, Any],
+    ) -> Observed:
         """Runs the rows of each K together and puts the results back in order."""
         if split_blocks.shape != state.token_counts.shape:
             raise ValueError(
                 f"split_block of shape {tuple(split_blocks.shape)} for {len(state)} rows"
             )
         groups = []
+        spent, anew = (np.zeros((len(PARTS), len(state)), np.int64) for _ in range(2))
         for split in split_blocks.unique().tolist():
             rows = (split_blocks.cpu() == split).nonzero(as_tuple=True)[0]
             part = state.select(rows)
             group = rows.to(patches.device)
-            belief, part = self.observe(patches[group], patch_ids[rows], part, split, outputs)
-            state.put(rows, part)
-            groups.append((group, belief))
-        merged = Belief()
-        for name in OUTPUTS:
-            values = [(rows, getattr(belief, name)) for rows, belief in groups]
-            if values[0][1] is None:
-                continue
-            length = max(value.shape[1] for _, value in values)
-            whole = values[0][1].new_zeros(len(state), length, *values[0][1].shape[2:])
-            for rows, value in values:
-                whole[rows, : value.shape[1]] = value
-            setattr(merged, name, whole)
-        return merged
+            observed = self.observe(
+                patches[group], patch_ids[rows], part, split, outputs, **options
+            )
+            state.put(rows, observed.state)
+            groups.append((group, observed.belief))
+            spent[:, rows.numpy()] = observed.cost.spent.by_part()
+            anew[:, rows.numpy()] = observed.cost.without_recycling.by_part()
+        cost = Cost(FlopCount(*spent), FlopCount(*anew))
+        return Observed(_merge_beliefs(groups, len(state)), state, cost)
 
     def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
         chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
@@ -422,6 +540,21 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 f"images of shape {tuple(images.shape)}; {self.config.name!r} expects "
                 f"[B, {', '.join(map(str, expected))}]"
             )
+
+
+def _merge_beliefs(groups: Sequence[tuple[Tensor, Belief]], count: int) -> Belief:
+    """One belief of `count` rows from those of groups of them; shorter rows end in zeros."""
+    merged = Belief()
+    for name in OUTPUTS:
+        values = [(rows, getattr(belief, name)) for rows, belief in groups]
+        if values[0][1] is None:
+            continue
+        length = max(value.shape[1] for _, value in values)
+        whole = values[0][1].new_zeros(count, length, *values[0][1].shape[2:])
+        for rows, value in values:
+            whole[rows, : value.shape[1]] = value
+        setattr(merged, name, whole)
+    return merged
 
 
 def build_encoder(config: EncoderConfig, seed: int = 0) -> GlimpseEncoder:
