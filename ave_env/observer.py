@@ -72,6 +72,8 @@ class Observer:
         self.num_envs = num_envs
         self.outputs = tuple(_ENCODER_OUTPUTS.get(part, part) for part in parts)
         self.options = encoder.resolve_options(options or {})
+        if (check := getattr(encoder, "check_glimpse_size", None)) is not None:
+            check(patches_per_glimpse, self.options)
         self.trained_head = trained_head
         if "pixels" in self.outputs and encoder.config.patch_normalised_pixels:
             raise ValueError(

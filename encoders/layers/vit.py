@@ -109,6 +109,7 @@ class TokenSet:
         places = moved.gather(1, (self.source + first - 1).clamp(min=0))
         places = torch.where(places < 0, places, places + 1 - first)
         return torch.where(self.source > 0, places, self.source)
+
     def first(self, count: int) -> TokenSet:
         """The first prefix tokens alone; `source` goes on saying what stood for the patches."""
         mask, sizes = (

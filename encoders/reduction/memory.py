@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from encoders.layers.vit import TokenSet
-from encoders.reduction.tome import Matching, merge_tokens
+from encoders.reduction.tome import Matching, as_levels, merge_tokens
 
 
 def merge_down_to(tokens: TokenSet, most: int) -> TokenSet:
@@ -36,7 +36,8 @@ def merge_down_to(tokens: TokenSet, most: int) -> TokenSet:
     sizes = tokens.sizes
     if sizes is None:
         sizes = torch.ones_like(tokens.values[..., 0])
-    with torch.no_grad():
+    # In full precision, for a merged token is there for good.
+    with torch.no_grad(), torch.autocast(tokens.values.device.type, enabled=False):
         parent = most_similar_pairs(
             tokens.values[:, first:], sizes[:, first:], valid[:, first:], excess.clamp(min=0)
         )
@@ -70,7 +71,7 @@ def most_similar_pairs(values: Tensor, sizes: Tensor, valid: Tensor, number: Ten
     products = values @ values.transpose(1, 2)
     lengths = products.diagonal(dim1=1, dim2=2).clamp(min=1e-30).sqrt()
     allowed = (places[:, None] > places) & valid[:, :, None] & valid[:, None]
-    cosine = products / (lengths[:, :, None] * lengths[:, None])
+    cosine = as_levels(products / (lengths[:, :, None] * lengths[:, None]))
     cosine = cosine.masked_fill_(~allowed, -torch.inf)
     alive = valid.clone()
     rows = torch.arange(batch, device=values.device)
@@ -88,7 +89,7 @@ def most_similar_pairs(values: Tensor, sizes: Tensor, valid: Tensor, number: Ten
         lengths[rows, kept] = square.clamp(min=1e-30).sqrt()
         sizes[rows, kept] += torch.where(active, sizes[rows, gone], 0.0)
         alive[rows, gone] &= ~active
-        similar = mixed / (lengths * lengths[rows, kept][:, None])
+        similar = as_levels(mixed / (lengths * lengths[rows, kept][:, None]))
         before, behind = places < kept[:, None], places > kept[:, None]
         column = torch.where(behind & alive, similar, -torch.inf)
         cosine[rows, :, kept] = column

@@ -63,7 +63,7 @@ def match_alternating(
     places = torch.arange(count, device=device)
     valid = places < lengths[:, None]
     mergeable = valid & (places >= first)
-    similar = metric[:, 0::2] @ metric[:, 1::2].transpose(1, 2)
+    similar = as_levels(metric[:, 0::2] @ metric[:, 1::2].transpose(1, 2))
     similar = similar.masked_fill(~mergeable[:, 1::2][:, None], -torch.inf)
     similar = similar.masked_fill(~mergeable[:, 0::2][:, :, None], -torch.inf)
     offered = similar.shape[1]
@@ -87,6 +87,16 @@ def match_alternating(
     remaining = lengths - number
     longest = int(remaining.max()) if batch else 0
     return Matching(target.masked_fill(~valid, longest), remaining, longest)
+
+
+def as_levels(cosine: Tensor) -> Tensor:
+    """Cosines as whole numbers of steps that are a little coarser than rounding errors.
+
+    Pairs of equal tokens, such as patches that were seen twice, are equally similar then, whatever
+    else is computed beside them, and their order decides.
+    """
+    wide = torch.float64 if cosine.dtype == torch.float64 else torch.float32
+    return (cosine / (8 * torch.finfo(wide).eps)).round()
 
 
 def match_every_kth(metric: Tensor, k: int) -> Matching:
@@ -138,7 +148,9 @@ def merge_weighted(values: Tensor, sizes: Tensor, matching: Matching) -> tuple[T
     total = total.scatter_add(1, matching.target, sizes)
     total = torch.where(total > 0, total, 1.0)
     # A token that stays alone has a share of exactly one, and so stays as it is.
-    shares = (sizes / total.gather(1, matching.target)).to(values.dtype)[..., None]
+    wide = torch.promote_types(values.dtype, torch.float32)
+    shares = sizes.to(wide) / total.to(wide).gather(1, matching.target)
+    shares = shares.to(values.dtype)[..., None]
     index = matching.target[..., None].expand_as(values)
     merged = values.new_zeros(len(values), matching.count + 1, values.shape[2])
     return merged.scatter_add(1, index, values * shares)[:, :-1], total[:, :-1]

@@ -47,7 +47,11 @@ plans = st.fixed_dictionaries(
 @st.composite
 def episodes(draw, most_rows=4):
     """Patch ids `[B, T, n]` with -1 = not encoded: some repeat, some rows see nothing."""
-    rows, steps, size = draw(st.integers(1, most_rows)), draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    rows, steps, size = (
+        draw(st.integers(1, most_rows)),
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 5)),
+    )
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     ids = np.stack([[rng.permutation(32)[:size] for _ in range(steps)] for _ in range(rows)])
     ids[rng.random(ids.shape) < draw(st.sampled_from([0.0, 0.3]))] = -1
@@ -99,15 +103,9 @@ def test_a_row_alone_is_the_row_among_others_in_belief_and_cost(ids, split, opti
 @given(ids=episodes(), split=st.integers(0, 3), options=plans, seed=st.integers(0, 99))
 def test_padding_changes_nothing(ids, split, options, seed):
     expected, _ = stream(ENCODER, ids, split, options)
-    rng = np.random.default_rng(seed)
-    order = torch.from_numpy(rng.permutation(ids.shape[2] + 1))
-    padded = torch.cat([ids, torch.full_like(ids[..., :1], -1)], 2)
-    keeps_order = torch.cat([order[order < ids.shape[2]].sort().values, torch.tensor([ids.shape[2]])])
-    places = order.sort().indices  # where the padding goes among the patches, whose order stays
-    del keeps_order, places
-    spot = int(rng.integers(ids.shape[2] + 1))
+    spot = seed % (ids.shape[2] + 1)
     padded = torch.cat([ids[..., :spot], torch.full_like(ids[..., :1], -1), ids[..., spot:]], 2)
-    found, _ = stream(ENCODER, padded, split, {**options, "max_tokens": options.get("max_tokens", 0)})
+    found, _ = stream(ENCODER, padded, split, options)
     same(found[-1].belief, expected[-1].belief)
 
 
@@ -224,7 +222,9 @@ def test_gradients_reach_the_weights_through_every_reduction(split):
         first = encoder.backbone.blocks[0].attn.qkv.weight.grad
         assert first is not None
         assert float(first.abs().sum()) > 0
-        assert all(bool(p.grad.isfinite().all()) for p in encoder.parameters() if p.grad is not None)
+        assert all(
+            bool(p.grad.isfinite().all()) for p in encoder.parameters() if p.grad is not None
+        )
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_gradients_reach_the_weights_through_every_reduction(split):
     [
         {"reduction": "tome:r=1", "max_tokens": 8},
         {"reduction": "evit:keep_rate=0.5", "reduction_in": "both"},
-        {"reduction": "avit:gate_scale=2,gate_center=1"},
+        {"reduction": "avit:gate_scale=2.0,gate_center=1.0"},
         {"max_tokens": 5},
     ],
     ids=str,
@@ -247,19 +247,32 @@ def test_an_encoder_carries_its_reduction(options, tmp_path):
     assert load_encoder(save_encoder(encoder, tmp_path)).resolve_options({}) == resolved
     off = encoder.resolve_options({"reduction": "none", "max_tokens": 0})
     assert encoder.resolve_options(off) == off
-    ids = torch.arange(12).view(1, 2, 6)[:, :, :5]
-    plain = build_encoder(tiny_config())
-    found, _ = stream(encoder, ids, 1, off)
-    expected, _ = stream(plain, ids, 1, {})
-    with torch.no_grad():
-        for name in ("latent",):
-            assert found[-1].belief[name].shape == expected[-1].belief[name].shape
-    assert found[-1].belief.reduced is None
+    ids, plain = torch.arange(10).view(1, 2, 5), build_encoder(tiny_config())
+    found, _ = stream(encoder, ids, off.pop("split_block"), off)
+    expected, _ = stream(plain, ids, None, {})
+    for name in OUTPUTS:
+        assert torch.equal(found[-1].belief[name], expected[-1].belief[name])
     check_encoder(encoder)
 
 
-@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2", "deit3_small_patch16_224", "vit_little_patch16_reg1_gap_256"])
-@pytest.mark.parametrize("options", [{"reduction": "tome:r=1", "reduction_in": "both"}, {"max_tokens": 7}, {"reduction": "avit:gate_scale=9,gate_center=0"}], ids=str)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deit_tiny_distilled_patch16_224",
+        "vit_small_patch14_reg4_dinov2",
+        "deit3_small_patch16_224",
+        "vit_little_patch16_reg1_gap_256",
+    ],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reduction": "tome:r=1", "reduction_in": "both"},
+        {"max_tokens": 7},
+        {"reduction": "avit:gate_scale=9,gate_center=0"},
+    ],
+    ids=str,
+)
 def test_every_kind_of_model_streams_with_a_reduction(name, options):
     encoder = create_encoder(f"timm/{name}", pretrained=False, image_size=(112, 112), device="cpu")
     side = encoder.config.patch_size
@@ -268,7 +281,9 @@ def test_every_kind_of_model_streams_with_a_reduction(name, options):
     ids[1, 2, 1:] = -1
     state = encoder.init_state(2)
     for step in range(3):
-        streamed, state = encoder.observe(patches[:, step], ids[:, step], state, 4, ("latent",), **options)
+        streamed, state = encoder.observe(
+            patches[:, step], ids[:, step], state, 4, ("latent",), **options
+        )
     with torch.no_grad():
         whole = encoder(patches, ids, 4, ("latent",), **options)
     torch.testing.assert_close(streamed.latent, whole.latent, rtol=1e-4, atol=1e-4)
@@ -281,7 +296,10 @@ def test_every_kind_of_model_streams_with_a_reduction(name, options):
         ({"reduction": "tome:r=1+2"}, ["2 entries", "3 blocks"]),
         ({"reduction": "evit:keep_rate=0"}, ["keep_rate=0", "more than 0"]),
         ({"reduction": "avitt"}, ["avitt", "did you mean 'avit'"]),
-        ({"reduction": "tome:r=1", "reduction_in": "decoder"}, ["decoder", "extractor, aggregator, both"]),
+        (
+            {"reduction": "tome:r=1", "reduction_in": "decoder"},
+            ["decoder", "extractor, aggregator, both"],
+        ),
         ({"reduction_in": "both"}, ["reduction_in='both'", "tome:r=4"]),
         ({"max_tokens": -1}, ["max_tokens=-1", "0 for no bound"]),
         ({"max_token": 4}, ["max_token", "'max_tokens'"]),
@@ -295,10 +313,21 @@ def test_options_that_cannot_be_are_refused_in_a_sentence(options, words):
 def test_a_bound_below_one_glimpse_is_refused():
     ids = torch.arange(5)[None]
     with raises_naming(ValueError, ["max_tokens=4", "5 patches", "at least 5"]):
-        ENCODER.observe(take_patches(ENCODER, IMAGES[:1], ids), ids, ENCODER.init_state(1), max_tokens=4)
+        ENCODER.observe(
+            take_patches(ENCODER, IMAGES[:1], ids), ids, ENCODER.init_state(1), max_tokens=4
+        )
 
 
 def test_evit_needs_a_class_token():
-    encoder = tiny_encoder(decoder=None, vit={"embed_dim": 24, "depth": 3, "num_heads": 3, "class_token": False, "global_pool": "avg"})
+    encoder = tiny_encoder(
+        decoder=None,
+        vit={
+            "embed_dim": 24,
+            "depth": 3,
+            "num_heads": 3,
+            "class_token": False,
+            "global_pool": "avg",
+        },
+    )
     with raises_naming(ValueError, ["no class token", "tome"]):
         encoder.resolve_options({"reduction": "evit"})

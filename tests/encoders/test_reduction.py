@@ -235,7 +235,8 @@ def test_memory_merges_the_most_similar_pair_first(seed, count, most):
     while len(tokens) > most:
         stack = np.stack([value for value, _, _ in tokens])
         unit = stack / np.linalg.norm(stack, axis=1, keepdims=True)
-        cosine = np.tril(unit @ unit.T, -1) + np.triu(np.full((len(tokens),) * 2, -9.0))
+        steps = np.round(unit @ unit.T / (8 * np.finfo(float).eps))  # rounding errors tie
+        cosine = np.tril(steps, -1) + np.triu(np.full((len(tokens),) * 2, -np.inf))
         later, earlier = np.unravel_index(cosine.argmax(), cosine.shape)
         (one, size, members), (two, other, more) = tokens[earlier], tokens.pop(later)
         mean = (size * one + other * two) / (size + other)

@@ -139,6 +139,24 @@ class GlimpseEncoder(nn.Module, HubExchange):
             resolved["max_tokens"] = plan.max_tokens
         return {**resolved, **plan.options()}
 
+    @property
+    def plan(self) -> ReductionPlan:
+        """How it reduces tokens where the caller does not say."""
+        return self._plan_of({})
+
+    def check_glimpse_size(self, patches: int, options: Mapping[str, Any]) -> None:
+        """Refuses options that cannot be had with glimpses of so many patches.
+
+        Raises:
+            ValueError: `max_tokens` is less than what one glimpse shows.
+        """
+        most = self._plan_of(options).max_tokens
+        if 0 < most < patches:
+            raise ValueError(
+                f"max_tokens={most} is less than the {patches} patches of one glimpse; expected at "
+                f"least {patches}, or 0 for no bound"
+            )
+
     def describe(self, options: Mapping[str, Any]) -> str:
         """Name, K and reduction, e.g. "tore-nano, K = 4, tome:r=4 in the aggregator"."""
         words = [self.config.name, f"K = {self.resolve_options(options)['split_block']}"]
@@ -164,6 +182,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
                     f"reduction_in={options['reduction_in']!r} without a reduction; give one, e.g. "
                     "reduction='tome:r=4', or leave reduction_in out"
                 )
+            if isinstance(chosen[0], Reduction):  # one of many, e.g. of a schedule
+                return plan
             self._plans[chosen] = plan
         return self._plans[chosen]
 
@@ -200,6 +220,23 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """
         config = dataclasses.replace(self.config, num_classes=len(class_names), class_names=None)
         self.backbone.reset_head(len(class_names), seed)
+        return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
+
+    def with_reduction(self, **options: Any) -> GlimpseEncoder:
+        """The encoder with other reductions of its own; weights are shared.
+
+        Args:
+            **options: `reduction`, `reduction_in` and `max_tokens`; those left out stay.
+
+        Raises:
+            ValueError: They cannot be run here.
+        """
+        config = dataclasses.replace(self.config, **options)
+        if options.get("reduction_in") and config.reduction in (None, Reduction.name):
+            raise ValueError(
+                f"reduction_in={options['reduction_in']!r} without a reduction; give one, e.g. "
+                "reduction='tome:r=4', or leave reduction_in out"
+            )
         return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
 
     def init_state(self, batch_size: int, capacity: int | None = None) -> ToreState:
@@ -253,16 +290,13 @@ class GlimpseEncoder(nn.Module, HubExchange):
         outputs = self._check_outputs(outputs)
         plan = self._plan_from(options)
         patch_ids = self._check_glimpse(patches, patch_ids, len(state))
-        if plan.max_tokens and patch_ids.shape[1] > plan.max_tokens:
-            raise ValueError(
-                f"max_tokens={plan.max_tokens} is less than the {patch_ids.shape[1]} patches of "
-                f"one glimpse; expected at least {patch_ids.shape[1]}, or 0 for no bound"
-            )
+        new = (patch_ids >= 0).sum(1).numpy()
+        if plan.max_tokens:
+            self.check_glimpse_size(int(new.max(initial=0)), options)
         if isinstance(split_block, Tensor) and split_block.ndim:
             return self._observe_by_split(patches, patch_ids, state, split_block, outputs, options)
         split = self._check_split(split_block)
         state.require_split(split)
-        new = (patch_ids >= 0).sum(1).numpy()
         cached = state.token_counts.numpy().copy()
         scratch = state.patches.numpy() + new
         extraction = self._make_pass(plan.in_extractor, 0, split)
@@ -271,7 +305,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         merging = np.zeros_like(cached)
         if plan.max_tokens:
             merging = self._ledger.blocks.merging(state.token_counts.numpy(), plan.max_tokens)
-            state.bound(plan.max_tokens, patch_ids.shape[1])
+            state.bound(plan.max_tokens, room=int(new.max(initial=0)))
         unseen = state.glimpse_counts == 0
         if bool(unseen.any()):
             alone = self._make_pass(plan.in_extractor, 0, split)
@@ -424,7 +458,9 @@ class GlimpseEncoder(nn.Module, HubExchange):
             )
         return self._plan_of(options)
 
-    def _make_pass(self, reduction: Reduction | None, start: int, stop: int) -> ReductionPass | None:
+    def _make_pass(
+        self, reduction: Reduction | None, start: int, stop: int
+    ) -> ReductionPass | None:
         return None if reduction is None else make_pass(reduction, self.depth, start, stop)
 
     def _aggregate(
