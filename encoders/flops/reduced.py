@@ -1,4 +1,4 @@
-"""The ledger where tokens are reduced: what did run, and what will, as far as numbers alone tell."""
+"""The ledger where tokens are reduced: what ran, and what will, as far as numbers alone tell."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ReductionPlan:
         return None if nothing else self.reduction
 
     def options(self) -> dict[str, Any]:
-        """The options that make up this plan, as plain JSON types; those without effect left out."""
+        """The options that make up this plan, of plain JSON types; without those of no effect."""
         options: dict[str, Any] = {}
         if self.reduction.name != Reduction.name:
             options |= {"reduction": str(self.reduction), "reduction_in": self.place}
