@@ -27,6 +27,11 @@ class ReductionTrace:
     depth: Tensor | None = None
     halting: tuple[Halting, ...] = ()
 
+    def maps(self) -> dict[str, Tensor]:
+        """What pictures show of every patch, int64 `[B, G]`: `tokens`, and `depth` if any."""
+        maps = {"tokens": self.source, "depth": self.depth}
+        return {name: values for name, values in maps.items() if values is not None}
+
 
 def trace_of(
     source: Tensor | None,
