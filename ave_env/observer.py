@@ -37,7 +37,8 @@ class Observer:
         capacity: Most patches that an episode can show in one row.
         patches_per_glimpse: Most patches that one glimpse can show.
         trained_head: Whether the class head was trained for the classes of the scenes.
-        precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
+        precision: "float32", "bfloat16", "int8" (x86 processors alone), or "auto" for bfloat16
+            where the device has it.
         threads: Threads to compute with on the CPU; None = as `encoders.support.threads` says.
 
     Attributes:
@@ -159,7 +160,7 @@ class Observer:
         To be called when the weights of the encoder have changed.
         """
         module: Any = self.encoder
-        self._runner = cast_for_inference(module, self.dtype)
+        self._runner = cast_for_inference(module, self.dtype, self.num_envs)
         with using_threads(self.threads):
             with autocast(self.encoder.device, self.dtype):
                 prior = self._runner.prior(self.outputs, **self.options)

@@ -23,7 +23,7 @@ OUTPUT = Path(__file__).parent / "images" / "reduction.png"
 WAYS = {
     "EViT drops the least attended": {"reduction": "evit:keep_rate=0.6", "split_block": 2},
     "ToMe merges the most similar": {"reduction": "tome:r=4", "split_block": 2},
-    "A-ViT lets tokens halt": {"reduction": "avit:gate_scale=6.0,gate_center=1.0", "split_block": 2},
+    "A-ViT lets tokens halt": {"reduction": "avit:gate_scale=6,gate_center=1", "split_block": 2},
     "a memory of 16 tokens": {"max_tokens": 16, "split_block": 2},
 }
 GAP, CAPTION = 8, 24  # pixels

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from encoders.flops.count import FlopCount
+from encoders.flops.count import PARTS, FlopCount
 from encoders.flops.reduced import ReducedBlocks
 from encoders.reduction.plan import ReductionPlan
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from encoders.layers.decoder import GlimpseDecoder
 
 Count = TypeVar("Count", int, np.ndarray)
+
+_MOST_REMEMBERED = 10_000  # costs of single rows: some 2 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +145,31 @@ class FlopLedger:
         self._decoder = None if decoder is None else _DecoderCost.of(decoder)
         attention: Any = vit.blocks[0].attn
         self.blocks = ReducedBlocks(self._blocks, self._prefix, vit.width, attention.head_dim)
+        self._single_rows: dict[tuple[Any, ...], FlopCount] = {}
+
+    def count_rows(
+        self,
+        new_tokens: np.ndarray,
+        cached_tokens: np.ndarray,
+        *,
+        split_block: int | np.ndarray,
+        outputs: frozenset[str],
+        plan: ReductionPlan | None = None,
+    ) -> FlopCount:
+        """`count` of arrays `[B]`; for a single row it is looked up, and not to be written to."""
+        asked: dict[str, Any] = {"split_block": split_block, "outputs": outputs, "plan": plan}
+        if len(new_tokens) != 1 or not isinstance(split_block, int):
+            return self.count(new_tokens, cached_tokens, **asked)
+        key = (int(new_tokens[0]), int(cached_tokens[0]), *asked.values())
+        known = self._single_rows.get(key)
+        if known is None:
+            known = self.count(new_tokens, cached_tokens, **asked)
+            for part in PARTS:
+                getattr(known, part).flags.writeable = False
+            if len(self._single_rows) >= _MOST_REMEMBERED:
+                self._single_rows.clear()
+            self._single_rows[key] = known
+        return known
 
     def count(
         self,

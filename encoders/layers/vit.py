@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
+
+from encoders.layers.calls import call, call_rows, is_watched, run_mlp
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,12 +117,19 @@ class TokenSet:
         mask, sizes = (
             None if each is None else each[:, :count] for each in (self.mask, self.sizes)
         )
-        return TokenSet(self.values[:, :count], mask, sizes, self.source, count)
+        return TokenSet(self.values[:, :count], mask, sizes, self.source, count, self.proportional)
 
     def with_values(self, values: Tensor) -> TokenSet:
         """The same tokens after a layer."""
-        changed = dataclasses.replace(self, values=values)
-        if changed.values.dtype == self.values.dtype and "bias" in vars(self):
+        changed = TokenSet(
+            values,
+            self.mask,
+            self.sizes,
+            self.source,
+            self.num_prefix_tokens,
+            self.proportional,
+        )
+        if "bias" in vars(self) and values.dtype == self.values.dtype:
             vars(changed)["bias"] = self.bias  # computed once for all blocks
         return changed
 
@@ -129,7 +138,8 @@ class Attended(NamedTuple):
     """What a block's attention has computed.
 
     Attributes:
-        attention: `[B, heads, n, n]`, softmax over the last axis, at least float32.
+        attention: `[B, heads, n, n]`, softmax over the last axis, at least float32; may be empty
+            for a reduction that does not read it.
         keys: `[B, heads, n, d]`.
     """
 
@@ -138,7 +148,11 @@ class Attended(NamedTuple):
 
 
 class Reduction(Protocol):
-    """Takes tokens away between the attention and the MLP of a block."""
+    """Takes tokens away between the attention and the MLP of a block.
+
+    One with the attribute `reads_attention` False is given keys alone, which lets the attention run
+    fused.
+    """
 
     def __call__(self, tokens: TokenSet, attended: Attended) -> TokenSet:
         """The tokens that go on: fewer, with sizes and source brought up to date.
@@ -184,21 +198,28 @@ def run_block(
     Returns:
         What comes out, and how many tokens took part where a reduction may have changed that.
     """
-    values, count = tokens.values, None
+    modules = block._modules  # looking up attributes of modules takes longer
+    layer, count = modules["attn"], None
+    values, bias = tokens.values, tokens.bias
+    entering = call(modules["norm1"], values)
     if leading is not None and leading < values.shape[1]:
-        mixed = _attend_leading(block.attn, block.norm1(values), tokens.bias, leading)
+        mixed, _ = _attend(layer, entering, bias, leading=leading)
         tokens = tokens.first(leading)
-        values = tokens.values + block.drop_path1(block.ls1(mixed))
+        values = tokens.values + call(modules["drop_path1"], call(modules["ls1"], mixed))
     elif reduction is None:
-        mixed = block.attn(block.norm1(values), attn_mask=tokens.bias)
-        values = values + block.drop_path1(block.ls1(mixed))
+        mixed, _ = _attend(layer, entering, bias)
+        values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
     else:
-        mixed, attended = _attend(block.attn, block.norm1(values), tokens.bias)
-        entered = tokens.with_values(values + block.drop_path1(block.ls1(mixed)))
+        reads = "all" if getattr(reduction, "reads_attention", True) else "keys"
+        mixed, attended = _attend(layer, entering, bias, explain=reads)
+        assert attended is not None  # asked for
+        values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
+        entered = tokens.with_values(values)
         tokens = reduction(entered, attended)
         count = BlockCount(entered.lengths, tokens.lengths)
         values = tokens.values
-    values = values + block.drop_path2(block.ls2(block.mlp(block.norm2(values))))
+    after = run_mlp(modules["mlp"], call(modules["norm2"], values))
+    values = values + call(modules["drop_path2"], call(modules["ls2"], after))
     return tokens.with_values(values), count
 
 
@@ -214,67 +235,62 @@ def run_block_with_attention(block: Any, tokens: TokenSet) -> tuple[TokenSet, Te
     return after, kept[0]
 
 
+def _attend(
+    layer: Any,
+    values: Tensor,
+    bias: Tensor | None,
+    *,
+    leading: int | None = None,
+    explain: Literal["all", "keys"] | None = None,
+) -> tuple[Tensor, Attended | None]:
+    """Runs an attention layer.
+
+    Args:
+        layer: A timm `Attention`.
+        values: `[B, n, D]`, after the block's norm.
+        bias: What is added to the scores, `[B, 1, 1, n]`; None = nothing.
+        leading: How many tokens, from the first, attend; the others are attended to. None = all.
+        explain: Also return what the attention was: "all", for which the products are written out,
+            or the keys alone.
+
+    Returns:
+        `[B, n, D]`, or `[B, leading, D]`; and what the attention was, if that was asked for.
+    """
+    if leading is None and explain is None and (type(layer) is not Attention or is_watched(layer)):
+        return layer(values, attn_mask=bias), None
+    modules, asking = layer._modules, values  # looking up attributes of modules takes longer
+    if leading is None:
+        query, key, value = _project(layer, values, parts=3)
+    else:
+        asking = values[:, :leading]
+        (query,) = _project(layer, asking, parts=1)
+        key, value = _project(layer, values, parts=2, first=1)
+    attended = None
+    if layer.fused_attn and explain != "all":
+        dropout = layer.attn_drop.p if layer.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout)
+        if explain is not None:
+            attended = Attended(key.new_empty(0), key)
+    else:
+        attention = _softmax_scores(layer, query, key, bias)
+        mixed = call(modules["attn_drop"], attention.to(value.dtype)) @ value
+        attended = Attended(attention, key)
+    mixed = mixed.transpose(1, 2).flatten(2)
+    if (norm := modules.get("norm")) is not None:
+        mixed = call(norm, mixed)
+    if (gate := modules.get("gate")) is not None:
+        mixed = mixed * call(gate, asking).sigmoid()
+    return call(modules["proj_drop"], call(modules["proj"], mixed)), attended
+
+
 def attention_map(block: Any, values: Tensor) -> Tensor:
     """The softmax attention `[B, heads, n, n]` of a block on tokens `[B, n, D]`, and no more.
 
     Neither values nor the MLP are computed.
     """
     layer = block.attn
-    query, key = _project(layer, block.norm1(values), parts=2)
+    query, key = _project(layer, call(block.norm1, values), parts=2)
     return _softmax_scores(layer, query, key, None)
-
-
-def _attend(layer: Any, values: Tensor, bias: Tensor | None) -> tuple[Tensor, Attended]:
-    """A timm attention layer, its products written out."""
-    query, key, value = _project(layer, values, parts=3)
-    attention = _softmax_scores(layer, query, key, bias)
-    mixed = layer.attn_drop(attention.to(value.dtype)) @ value
-    return _finish(layer, values, mixed), Attended(attention, key)
-
-
-def _attend_leading(layer: Any, values: Tensor, bias: Tensor | None, leading: int) -> Tensor:
-    """What a timm attention layer makes of its first tokens, `[B, leading, D]`."""
-    asking = values[:, :leading]
-    (query,) = _project(layer, asking, parts=1)
-    key, value = _project(layer, values, parts=2, first=1)
-    if layer.fused_attn:
-        dropout = layer.attn_drop.p if layer.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout)
-    else:
-        attention = _softmax_scores(layer, query, key, bias)
-        mixed = layer.attn_drop(attention.to(value.dtype)) @ value
-    return _finish(layer, asking, mixed)
-
-
-def _finish(layer: Any, values: Tensor, mixed: Tensor) -> Tensor:
-    """What follows the products: from `[B, heads, n, d]` to `[B, n, D]`."""
-    mixed = layer.norm(mixed.transpose(1, 2).flatten(2))
-    if (gate := getattr(layer, "gate", None)) is not None:
-        mixed = mixed * gate(values).sigmoid()
-    return layer.proj_drop(layer.proj(mixed))
-
-
-def _project(layer: Any, values: Tensor, parts: int, first: int = 0) -> tuple[Tensor, ...]:
-    """Some of query, key and value (0, 1, 2), from `first` on, each `[B, heads, n, d]`."""
-    batch, count, _ = values.shape
-    projection = layer.qkv
-    size = projection.out_features // 3
-    rows = slice(first * size, (first + parts) * size)
-    bias = None if projection.bias is None else projection.bias[rows]
-    projected = F.linear(values, projection.weight[rows], bias)
-    projected = projected.view(batch, count, parts, layer.num_heads, -1)
-    norms = (layer.q_norm, layer.k_norm, lambda value: value)[first : first + parts]
-    each = projected.permute(2, 0, 3, 1, 4).unbind(0)
-    return tuple(norm(part) for norm, part in zip(norms, each, strict=True))
-
-
-def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
-    scores = (query * layer.scale) @ key.transpose(-2, -1)
-    if scores.dtype in (torch.bfloat16, torch.float16):
-        scores = scores.float()
-    if bias is not None:
-        scores = scores + bias
-    return scores.softmax(dim=-1)
 
 
 def set_fused_attention(module: nn.Module, enabled: bool) -> None:
@@ -287,3 +303,30 @@ def set_fused_attention(module: nn.Module, enabled: bool) -> None:
     layers: list[Any] = [child for child in module.modules() if isinstance(child, Attention)]
     for layer in layers:
         layer.fused_attn = enabled
+
+
+def _project(layer: Any, values: Tensor, parts: int, first: int = 0) -> tuple[Tensor, ...]:
+    """Some of query, key and value (0, 1, 2), from `first` on, each `[B, heads, n, d]`."""
+    modules = layer._modules
+    batch, count, _ = values.shape
+    projection = modules["qkv"]
+    if parts == 3:
+        projected = call(projection, values)
+    else:
+        size = projection.out_features // 3
+        projected = call_rows(projection, values, first * size, (first + parts) * size)
+    projected = projected.view(batch, count, parts, layer.num_heads, -1)
+    norms = (modules["q_norm"], modules["k_norm"])[first : first + parts]
+    each = list(projected.permute(2, 0, 3, 1, 4).unbind(0))
+    for index, norm in enumerate(norms):
+        each[index] = call(norm, each[index])
+    return tuple(each)
+
+
+def _softmax_scores(layer: Any, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+    scores = (query * layer.scale) @ key.transpose(-2, -1)
+    if scores.dtype in (torch.bfloat16, torch.float16):
+        scores = scores.float()
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1)

@@ -6,7 +6,7 @@ Source: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023, section 3
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -195,16 +195,30 @@ class TomePass(ReductionPass):
         if not number:
             return None
 
-        def reduce(tokens: TokenSet, attended: Attended) -> TokenSet:
-            # Which tokens face each other depends on their places, so padding must have none.
-            places = torch.arange(tokens.values.shape[1], device=tokens.values.device)
-            if tokens.mask is not None and not bool(
-                (tokens.mask == (places < tokens.lengths[:, None])).all()
-            ):
-                raise ValueError("tokens with padding among them; see TokenSet.without_padding")
-            metric = attended.keys.mean(1)
-            first = tokens.num_prefix_tokens
-            matching = match_alternating(metric, number, first, tokens.lengths)
-            return merge_tokens(tokens, matching)
+        return _MergeSimilar(number)
 
-        return reduce
+
+@dataclasses.dataclass(frozen=True)
+class _MergeSimilar:
+    """ToMe in one block.
+
+    Attributes:
+        number: Tokens to merge away.
+    """
+
+    number: int
+    reads_attention: ClassVar[bool] = False
+
+    def __call__(self, tokens: TokenSet, attended: Attended) -> TokenSet:
+        """As `encoders.layers.vit.Reduction`.
+
+        Raises:
+            ValueError: Padding among the tokens: which of them face each other depends on places.
+        """
+        places = torch.arange(tokens.values.shape[1], device=tokens.values.device)
+        if tokens.mask is not None:
+            behind = tokens.mask == (places < tokens.lengths[:, None])
+            if not bool(behind.all()):
+                raise ValueError("tokens with padding among them; see TokenSet.without_padding")
+        metric, first = attended.keys.mean(1), tokens.num_prefix_tokens
+        return merge_tokens(tokens, match_alternating(metric, self.number, first, tokens.lengths))

@@ -125,7 +125,8 @@ def test_the_belief_before_any_glimpse_is_the_same_for_all_scenes_and_costs_noth
     for values in observation.values():
         assert (values == values[:1]).all()
     prior = encoder.prior(("latent", "logits"))
-    np.testing.assert_array_equal(observation["latent"][0], prior.latent[0].numpy())
+    expected = prior.latent[0].numpy()
+    np.testing.assert_allclose(observation["latent"][0], expected, rtol=1e-5, atol=1e-5)
     assert not info["flops_total"].any()
     for _ in range(4):
         envs.step(np.array([0, 3, 9]))
@@ -329,11 +330,11 @@ def test_a_glimpse_of_nothing_new_costs_nothing_and_changes_no_belief(encoder):
 
 
 def test_only_rows_with_something_new_run_through_the_encoder():
-    class Counting(encoders.GlimpseEncoder):
-        rows = 0
+    ran = []
 
+    class Counting(encoders.GlimpseEncoder):
         def observe(self, patches, *arguments, **keywords):
-            self.rows += len(patches)
+            ran.append(len(patches))
             return super().observe(patches, *arguments, **keywords)
 
     tiny = tiny_encoder()
@@ -342,11 +343,11 @@ def test_only_rows_with_something_new_run_through_the_encoder():
     envs.reset(seed=0)
     for actions in ([0, 3, 9], [0, 3, 4], [0, 3, 4]):
         envs.step(np.array(actions))
-    assert counting.rows == 3 + 1
+    assert ran == [3, 1]
     envs.step(np.array([7, 3, 4]))
-    assert counting.rows == 5
+    assert ran == [3, 1, 1]
     envs.step(np.array([7, 7, 7]))  # begins the next episodes
-    assert counting.rows == 5
+    assert ran == [3, 1, 1]
 
 
 def test_a_first_glimpse_at_reset_is_charged(encoder):
@@ -391,7 +392,8 @@ def test_new_weights_give_a_new_prior():
     env.observer.refresh_prior()
     after, _ = env.reset(seed=0)
     assert not np.allclose(before["latent"], after["latent"])
-    np.testing.assert_array_equal(after["latent"], tiny.prior(("latent",)).latent[0].numpy())
+    expected = tiny.prior(("latent",)).latent[0].numpy()
+    np.testing.assert_allclose(after["latent"], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tiny import tiny_vector_env
 from torch import nn
 
 from encoders.layers import decoder as decoders
+from encoders.layers.packed import PackedLinear, can_pack
 from encoders.layers.vit import set_fused_attention
 from encoders.storage import weights_hash
 from encoders.support.precision import autocast, cast_for_inference, resolve_precision
@@ -44,27 +47,81 @@ def test_weights_cast_once_give_what_autocast_gives():
     torch.testing.assert_close(found["latent"].float(), exact["latent"], rtol=0.1, atol=0.1)
 
 
-def test_casting_leaves_the_encoder_as_it_was_and_shares_the_rest():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_casting_leaves_the_encoder_as_it_was_and_shares_the_rest(dtype):
     encoder = tiny_encoder()
     before = weights_hash(encoder)
     fused = [block.attn.fused_attn for block in encoder.backbone.vit.blocks]
-    lowered = cast_for_inference(encoder, torch.bfloat16)
+    lowered = cast_for_inference(encoder, dtype, rows=1)
+    explore(lowered, dtype)
     assert weights_hash(encoder) == before
     assert all(parameter.dtype == torch.float32 for parameter in encoder.parameters())
     assert fused == [block.attn.fused_attn for block in encoder.backbone.vit.blocks]
-    cast = {
-        f"{layer}.{name}"
-        for layer, module in lowered.named_modules()
-        if isinstance(module, nn.Linear)
-        for name, _ in module.named_parameters()
-    }
+    layers = {name for name, layer in encoder.named_modules() if isinstance(layer, nn.Linear)}
     own = dict(encoder.named_parameters())
     for name, parameter in lowered.named_parameters():
-        if name in cast:
-            assert parameter.dtype == torch.bfloat16
+        if name.rpartition(".")[0] in layers:
+            assert parameter is not own[name]
         else:
             assert parameter is own[name]
     assert cast_for_inference(encoder, torch.float32) is encoder
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_gives_what_its_weights_give(dtype, bias):
+    if not can_pack(dtype):
+        assert cast_for_inference(nn.Linear(48, 96, bias=bias), dtype, rows=1) is not None
+        return
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Linear(48, 96, bias=bias)
+    packed = PackedLinear(layer, dtype)
+    tolerance = {torch.float32: 1e-6, torch.bfloat16: 2e-2, torch.int8: 5e-2}[dtype]
+    with torch.no_grad():
+        for count in (1, 5, 33, 200):
+            values = torch.randn(2, count, 48, generator=generator)
+            for kind in (values, values[:, :1]):  # the second one is not contiguous
+                expected = layer(kind)
+                torch.testing.assert_close(
+                    packed(kind).float(), expected, rtol=tolerance, atol=tolerance
+                )
+                found = packed.rows(kind, 32, 80).float()
+                torch.testing.assert_close(
+                    found, expected[..., 32:80], rtol=tolerance, atol=tolerance
+                )
+        assert packed(values[:, :0]).shape == (2, 0, 96)
+        copied = copy.deepcopy(packed)
+        assert torch.equal(copied(values), packed(values))
+
+
+def test_few_rows_with_large_float32_weights_are_believed_alike():
+    vit = {"embed_dim": 512, "depth": 2, "num_heads": 8}
+    encoder = tiny_encoder(vit=vit)
+    packed = cast_for_inference(encoder, torch.float32, rows=1)
+    kinds = {type(layer) for layer in packed.modules()}
+    assert (PackedLinear in kinds) is can_pack(torch.float32)
+    expected, found = explore(encoder), explore(packed)
+    for name in ALL_OUTPUTS:
+        scale = expected[name].abs().max()
+        assert (found[name] - expected[name]).abs().max() < 1e-5 * scale, name
+
+
+def test_eight_bits_are_near_and_round_as_they_should():
+    encoder = tiny_encoder()
+    exact, found = explore(encoder), explore(cast_for_inference(encoder, torch.int8), torch.int8)
+    assert not torch.equal(found["logits"], exact["logits"])
+    torch.testing.assert_close(found["latent"], exact["latent"], rtol=0.2, atol=0.2)
+    envs = tiny_vector_env(2, precision="int8")
+    observation, _ = envs.reset(seed=0)
+    assert envs.observer.dtype == torch.int8
+    assert observation["logits"].dtype == np.float32
+
+
+def test_eight_bits_are_refused_where_there_is_no_such_product():
+    with pytest.raises(
+        ValueError, match="precision='int8' is for x86 processors, and this is 'cuda'"
+    ):
+        resolve_precision("int8", torch.device("cuda"))
 
 
 def test_environments_run_in_the_precision_asked_for():
@@ -114,6 +171,6 @@ def test_rows_decoded_in_groups_are_decoded_alike(monkeypatch):
 
 
 def test_an_unknown_precision_is_refused():
-    expected = "precision='half'; expected one of float32, bfloat16, auto"
+    expected = "precision='half'; expected one of float32, bfloat16, int8, auto"
     with pytest.raises(ValueError, match=expected):
         resolve_precision("half", CPU)

@@ -40,9 +40,9 @@ def extract(
     embedded = vit.embed_patches(patches, ids)
     # A matrix product under autocast may have another dtype than the parameters.
     values = torch.cat([prefix.to(embedded), embedded], 1)
-    valid = patch_ids >= 0
     mask = None
-    if not bool(valid.all()):
+    valid = patch_ids >= 0
+    if not valid.all():
         mask = torch.cat([valid.new_ones(prefix.shape[:2], device=valid.device), valid], 1)
         mask = mask.to(patches.device)
     tokens = TokenSet(values, mask, num_prefix_tokens=vit.num_prefix_tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -290,7 +291,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         outputs = self._check_outputs(outputs)
         plan = self._plan_from(options)
         patch_ids = self._check_glimpse(patches, patch_ids, len(state))
-        new = (patch_ids >= 0).sum(1).numpy()
+        new = (patch_ids.numpy() >= 0).sum(1)
         if plan.max_tokens:
             self.check_glimpse_size(int(new.max(initial=0)), options)
         if isinstance(split_block, Tensor) and split_block.ndim:
@@ -306,15 +307,15 @@ class GlimpseEncoder(nn.Module, HubExchange):
         if plan.max_tokens:
             merging = self._ledger.blocks.merging(state.token_counts.numpy(), plan.max_tokens)
             state.bound(plan.max_tokens, room=int(new.max(initial=0)))
-        unseen = state.glimpse_counts == 0
-        if bool(unseen.any()):
+        unseen = state.glimpse_counts.numpy() == 0
+        if unseen.any():
             alone = self._make_pass(plan.in_extractor, 0, split)
             nothing = tore.extract_nothing(self.backbone, split, 1, alone).values
-            rows = unseen.to(state.buffer.device)
+            rows = torch.from_numpy(unseen).to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
         belief, aggregated, kept = self._aggregate(state.sequence(), split, outputs, plan)
-        count = self._ledger.count
-        without = dataclasses.replace(plan, max_tokens=0)
+        count = functools.partial(self._ledger.count_rows, split_block=split, outputs=outputs)
+        without = dataclasses.replace(plan, max_tokens=0) if plan.max_tokens else plan
         if plan.options():
             blocks = self._ledger.blocks
             extractor = blocks.ran(extracted, plan.in_extractor)
@@ -323,10 +324,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
             aggregator = merging + blocks.ran(aggregated, plan.in_aggregator)
             spent = self._ledger.parts(new, cached, extractor, aggregator, kept, outputs)
         else:
-            spent = count(new, cached, split_block=split, outputs=outputs)
-        anew = count(
-            scratch, np.zeros_like(scratch), split_block=split, outputs=outputs, plan=without
-        )
+            spent = count(new, cached)
+        anew = count(scratch, np.zeros_like(scratch), plan=without)
         return Observed(belief, state, Cost(spent=spent, without_recycling=anew))
 
     @torch.no_grad()
@@ -562,10 +561,12 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 f"[B, n, 3, {side}, {side}] and [B, n] with B = {rows}, the rows of the state"
             )
         limit = self.grid[0] * self.grid[1]
-        if patch_ids.numel() and not -1 <= int(patch_ids.min()) <= int(patch_ids.max()) < limit:
+        if not patch_ids.numel():
+            return patch_ids
+        lowest, highest = patch_ids.numpy().min(), patch_ids.numpy().max()
+        if not -1 <= lowest <= highest < limit:
             raise ValueError(
-                f"patch ids from {int(patch_ids.min())} to {int(patch_ids.max())}; "
-                f"expected 0..{limit - 1}, or -1 for padding"
+                f"patch ids from {lowest} to {highest}; expected 0..{limit - 1}, or -1 for padding"
             )
         return patch_ids
 

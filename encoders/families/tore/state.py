@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import safetensors.torch as safetensors
 import torch
 from torch import Tensor
@@ -200,37 +201,58 @@ class ToreState:
                 is.
             split_block: The K that made these tokens.
         """
-        valid = patch_ids >= 0
-        new_counts = valid.sum(1)
+        # NumPy's views: on a few numbers they take a fraction of the time.
+        valid = patch_ids.numpy() >= 0
+        counts, new_counts = self.token_counts.numpy(), valid.sum(1)
         seen = new_counts > 0
-        self.glimpse_counts += seen
+        self.reserve(int((counts + new_counts).max()))
+        self.glimpse_counts.numpy()[seen] += 1
+        self._average_prefix(glimpse.values[:, : self.num_prefix_tokens], seen)
+        self.split_blocks.numpy()[seen] = split_block
         if glimpse.source is not None:
-            self._hold_patch_counts()
+            self._append_reduced(glimpse, patch_ids, torch.from_numpy(seen))
+            return
         if self.patch_counts is not None:
-            self.patch_counts += new_counts
-        first = self.num_prefix_tokens
-        self._average_prefix(glimpse.values[:, :first], seen)
-        self.split_blocks[seen] = split_block
-        held = valid  # which of the glimpse's tokens are tokens
-        if glimpse.source is not None:
-            held = torch.ones(glimpse.values.shape[:2], dtype=torch.bool)
-            held = (held if glimpse.mask is None else glimpse.mask.cpu())[:, first:]
-            held = held & seen[:, None]
-        places = torch.where(held, self.token_counts[:, None] + held.cumsum(1), 0)
-        self.reserve(int((self.token_counts + held.sum(1)).max()))
-        self._note_sources(glimpse.source, patch_ids, places)
-        tokens = glimpse.values[:, first:]
-        sizes = None if glimpse.sizes is None else glimpse.sizes[:, first:]
-        if sizes is not None:
-            self.hold_sizes()
-        start = int(self.token_counts[0])
-        if bool(held.all()) and bool((self.token_counts == start).all()):
-            stop = start + held.shape[1]
-            self.buffer[:, first + start : first + stop] = tokens
-            if self.sizes is not None:
-                self.sizes[:, start:stop] = 1.0 if sizes is None else sizes
+            self.patch_counts.numpy()[:] += new_counts
+        tokens = glimpse.values[:, self.num_prefix_tokens :]
+        first, device = int(counts[0]), self.source.device
+        together = bool(valid.all() and (counts == first).all())
+        if together:
+            places = torch.arange(first + 1, first + 1 + valid.shape[1]).expand(len(self), -1)
         else:
-            self._append_ragged(tokens, sizes, places, held)
+            places = torch.from_numpy(np.where(valid, counts[:, None] + valid.cumsum(1), _DROPPED))
+        # Of several tokens of one patch the last counts; the lowest number changes nothing.
+        ids = patch_ids if together else patch_ids.clamp(min=0)
+        self.source.scatter_reduce_(1, ids.to(device), places.to(device), reduce="amax")
+        if together:
+            start = self.num_prefix_tokens + first
+            self.buffer[:, start : start + patch_ids.shape[1]] = tokens
+            if self.sizes is not None:
+                self.sizes[:, first : first + patch_ids.shape[1]] = 1.0
+        else:
+            self._append_ragged(tokens, None, places, torch.from_numpy(valid))
+        counts += new_counts
+
+    def _append_reduced(self, glimpse: TokenSet, patch_ids: Tensor, seen: Tensor) -> None:
+        """Adds the tokens that a reduction has left of a glimpse's.
+
+        Args:
+            glimpse: As for `append`, with `source`.
+            patch_ids: As for `append`.
+            seen: bool `[B]`, the rows that saw something.
+        """
+        patch_counts, first = self._hold_patch_counts(), self.num_prefix_tokens
+        patch_counts += (patch_ids >= 0).sum(1)
+        held = torch.ones(glimpse.values.shape[:2], dtype=torch.bool)
+        held = (held if glimpse.mask is None else glimpse.mask.cpu())[:, first:] & seen[:, None]
+        places = torch.where(held, self.token_counts[:, None] + held.cumsum(1), 0)
+        assert glimpse.source is not None  # what tells it from others
+        self._note_sources(glimpse.source, patch_ids, places)
+        sizes = None
+        if glimpse.sizes is not None:
+            self.hold_sizes()
+            sizes = glimpse.sizes[:, first:]
+        self._append_ragged(glimpse.values[:, first:], sizes, places, held)
         self.token_counts += held.sum(1)
 
     def bound(self, most: int, room: int) -> None:
@@ -245,14 +267,12 @@ class ToreState:
             self._hold_patch_counts()
             merged = merge_down_to(self.sequence(), most)
             assert merged.source is not None  # that of the sequence
-            length = merged.values.shape[1]
+            first, length = self.num_prefix_tokens, merged.values.shape[1]
             self.buffer[:, :length] = merged.values
             if merged.sizes is not None:
-                self.hold_sizes()[:, : length - self.num_prefix_tokens] = merged.sizes[
-                    :, self.num_prefix_tokens :
-                ]
+                self.hold_sizes()[:, : length - first] = merged.sizes[:, first:]
             self.source = merged.source
-            self.token_counts = merged.lengths.cpu() - self.num_prefix_tokens
+            self.token_counts = merged.lengths.cpu() - first
         if self.capacity > most + room:
             self.buffer = self.buffer[:, : self.num_prefix_tokens + most + room].clone()
             self.sizes = None if self.sizes is None else self.sizes[:, : most + room].clone()
@@ -263,9 +283,9 @@ class ToreState:
         Raises:
             ValueError: A row that holds tokens of another.
         """
-        other = (self.token_counts > 0) & (self.split_blocks != split_block)
-        if bool(other.any()):
-            row = int(other.nonzero()[0])
+        other = (self.token_counts.numpy() > 0) & (self.split_blocks.numpy() != split_block)
+        if other.any():
+            row = int(other.argmax())
             raise ValueError(
                 f"row {row} holds tokens of split_block {int(self.split_blocks[row])}, asked for "
                 f"{split_block}; reset the row to change K"
@@ -273,9 +293,10 @@ class ToreState:
 
     def sequence(self) -> TokenSet:
         """What the aggregator reads: views of the prefix and of as many tokens as any row has."""
-        longest = int(self.token_counts.max())
+        counts = self.token_counts.numpy()
+        longest = int(counts.max())
         mask = sizes = None
-        if not bool((self.token_counts == longest).all()):
+        if counts.min() < longest:
             lengths = self.num_prefix_tokens + self.token_counts
             positions = torch.arange(self.num_prefix_tokens + longest)
             mask = (positions < lengths[:, None]).to(self.buffer.device)
@@ -306,11 +327,15 @@ class ToreState:
             on_device = name in ("buffer", "source", "sizes")
             setattr(self, name, tensor.to(device) if on_device else tensor)
 
-    def _average_prefix(self, prefix: Tensor, seen: Tensor) -> None:
+    def _average_prefix(self, prefix: Tensor, seen: np.ndarray) -> None:
         mean = self.buffer[:, : self.num_prefix_tokens]
         # A first glimpse has weight 1 and so overwrites whatever an ended episode left behind.
-        weight = seen.double() / self.glimpse_counts.clamp(min=1)
-        mean.lerp_(prefix.to(mean.dtype), weight.to(mean)[:, None, None])
+        weights = seen / np.maximum(self.glimpse_counts.numpy(), 1)
+        if len(weights) == 1:
+            mean.lerp_(prefix.to(mean.dtype), float(weights[0]))
+            return
+        weight = torch.from_numpy(weights).to(mean)
+        mean.lerp_(prefix.to(mean.dtype), weight[:, None, None])
 
     def _hold_patch_counts(self) -> Tensor:
         """Begins to count patches apart from tokens; returns the counts to be written to."""
@@ -318,23 +343,23 @@ class ToreState:
             self.patch_counts = self.token_counts.clone()
         return self.patch_counts
 
-    def _note_sources(self, among: Tensor | None, patch_ids: Tensor, places: Tensor) -> None:
+    def _note_sources(self, among: Tensor, patch_ids: Tensor, places: Tensor) -> None:
         """Writes down where the tokens of a glimpse's patches will be.
 
         Args:
-            among: As `source` of a glimpse.
+            among: `source` of a glimpse.
             patch_ids: int64 `[B, n]`; -1 = padding.
             places: int64 `[B, m]`, of each token of the glimpse, counted from 1; 0 = no token.
         """
-        if among is not None:
-            among = among.cpu()
-            stands = places.gather(1, (among - 1).clamp(min=0)) if places.shape[1] else among * 0
-            places = torch.where(among > 0, stands, 0)
+        among = among.cpu()
+        stands = places.gather(1, (among - 1).clamp(min=0)) if places.shape[1] else among * 0
+        places = torch.where(among > 0, stands, 0)
         # Of several tokens of one patch the last counts; the lowest number changes nothing.
         ids = patch_ids.clamp(min=0).to(self.source.device)
         places = torch.where(places > 0, places, _DROPPED).to(self.source.device)
         self.source.scatter_reduce_(1, ids, places, reduce="amax")
-        if among is None or not bool((dropped := (among < 0) & (patch_ids >= 0)).any()):
+        dropped = (among < 0) & (patch_ids >= 0)
+        if not bool(dropped.any()):
             return
         gone = torch.zeros_like(self.source, dtype=torch.int8)
         gone.scatter_reduce_(1, ids, dropped.to(gone), reduce="amax")

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
+from encoders.layers.calls import call
 from encoders.layers.heads import Head
 from encoders.layers.vit import BlockCount, TokenSet, run_block
 from encoders.protocol import DECODER_OUTPUTS
@@ -104,12 +105,12 @@ class PatchVit(nn.Module):
         projection = vit.patch_embed.proj
         # The convolution's stride is its kernel size, so on single patches it is a linear layer.
         tokens = F.linear(patches.flatten(2), projection.weight.flatten(1), projection.bias)
-        tokens = vit.patch_embed.norm(tokens)
+        tokens = call(vit.patch_embed.norm, tokens)
         if vit.pos_embed is not None:
             # Not by indexing, whose gradients several threads add up in any order.
             table = vit.pos_embed[0, self.first_position_row :]
             tokens = tokens + F.embedding(patch_ids.clamp(min=0), table)
-        return vit.norm_pre(vit.pos_drop(tokens))
+        return call(vit.norm_pre, call(vit.pos_drop, tokens))
 
     def embed_prefix(self, batch_size: int) -> Tensor:
         """Returns the prefix tokens with their position rows, `[B, P, D]`."""
@@ -121,10 +122,10 @@ class PatchVit(nn.Module):
         ]
         if not tokens:
             return vit.patch_embed.proj.weight.new_zeros(batch_size, 0, self.width)
-        prefix = torch.cat(tokens, dim=1)
+        prefix = tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
         if vit.pos_embed is not None and not vit.no_embed_class:
             prefix = prefix + vit.pos_embed[:, : self.num_prefix_tokens]
-        return vit.norm_pre(vit.pos_drop(prefix)).expand(batch_size, -1, -1)
+        return call(vit.norm_pre, call(vit.pos_drop, prefix)).expand(batch_size, -1, -1)
 
     def leading_tokens(self, outputs: Collection[str]) -> int | None:
         """How many tokens, from the first, the parts of a belief are made of; None = all.
@@ -161,19 +162,20 @@ class PatchVit(nn.Module):
         counts: dict[int, BlockCount] = {}
         if tokens.values.shape[1] == 0:
             return tokens, counts
+        blocks = list(self.blocks)[start:stop]
         if reduction is None:
-            for index in range(start, stop):
+            for index, block in enumerate(blocks, start):
                 wanted = leading if index == stop - 1 else None
-                tokens, _ = run_block(self.blocks[index], tokens, leading=wanted)
+                tokens, _ = run_block(block, tokens, leading=wanted)
             return tokens, counts
         tokens = reduction.begin(tokens)
-        for index in range(start, stop):
+        for index, block in enumerate(blocks, start):
             if not tokens.values.shape[1]:  # all have halted
                 counts[index] = BlockCount(tokens.lengths, tokens.lengths)
             else:
                 wanted = leading if index == stop - 1 and not reduction.needs_all_tokens else None
                 entered = tokens.lengths
-                tokens, count = reduction.run(self.blocks[index], index, tokens, leading=wanted)
+                tokens, count = reduction.run(block, index, tokens, leading=wanted)
                 counts[index] = count or BlockCount(entered, entered, wanted)
             tokens = reduction.after(index, tokens)
         return reduction.finish(tokens), counts
@@ -194,7 +196,7 @@ class PatchVit(nn.Module):
             (averaged with the distillation token of a distilled DeiT), or the mean of the patch
             tokens where the model pools so.
         """
-        tokens = self.vit.norm(tokens)
+        tokens = call(self.vit.norm, tokens)
         if self.pools_patches:
             first = 0 if self.vit.pool_include_prefix else self.num_prefix_tokens
             kept = tokens[:, first:]
@@ -210,13 +212,13 @@ class PatchVit(nn.Module):
             return tokens, self.vit.fc_norm(pooled)
         if isinstance(self.vit, VisionTransformerDistilled):
             return tokens, tokens[:, :2].mean(1)
-        return tokens, self.vit.fc_norm(tokens[:, 0])
+        return tokens, call(self.vit.fc_norm, tokens[:, 0])
 
     def classify(self, tokens: Tensor, latent: Tensor) -> Tensor:
         """Class logits `[B, C]` from what `pool` returned."""
         if isinstance(self.vit, VisionTransformerDistilled):
             return self.vit.forward_head(tokens)
-        return self.vit.head(self.vit.head_drop(latent))
+        return call(self.vit.head, call(self.vit.head_drop, latent))
 
 
 def make_vit(config: EncoderConfig) -> nn.Module:
