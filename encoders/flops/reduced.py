@@ -11,7 +11,7 @@ import numpy as np
 from encoders.reduction.config import Reduction
 
 if TYPE_CHECKING:
-    from encoders.flops.ledger import BlockCost
+    from encoders.flops.block import BlockCost
     from encoders.layers.vit import BlockCount
 
 
@@ -62,7 +62,7 @@ class ReducedBlocks:
         for index, block in enumerate(self.blocks):
             runs = (start <= index) & (index < stop)
             tokens = self.prefix + patches
-            all_needed = reduction is not None and reduction.depends_on_data
+            all_needed = reduction is not None and not reduction.keeps_prefix
             if leading is not None and index == depth - 1 and not all_needed:
                 total = total + np.where(runs, block.leading(tokens, leading), 0)
                 continue

@@ -48,13 +48,16 @@ class AvitPass(ReductionPass):
         stop: One past its last block.
     """
 
-    needs_all_tokens = True
-
     def __init__(self, config: Avit, start: int, stop: int) -> None:
         self.config = config
         self.start = start
         self.last = stop - 1
         self._scores: list[Tensor] = []
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        """As `ReductionPass.needs_all_tokens`: the losses read all, and so does who may be gone."""
+        return torch.is_grad_enabled() or not self.config.protect_prefix
 
     def begin(self, tokens: TokenSet) -> TokenSet:
         """As `ReductionPass.begin`."""
@@ -77,6 +80,9 @@ class AvitPass(ReductionPass):
     def after(self, block: int, tokens: TokenSet) -> TokenSet:
         """As `ReductionPass.after`: scores the tokens, adds to their outputs, lets some halt."""
         config, values, places = self.config, tokens.values, self._places
+        self._blocks = self._blocks.scatter_add(1, places, torch.ones_like(places))
+        if values.shape[1] < places.shape[1]:  # no others are wanted of the last block
+            places = places[:, : values.shape[1]]
         gate = config.gate_scale * values[..., 0].to(self._total.dtype) - config.gate_center
         score = gate.sigmoid()
         if block == self.last:
@@ -92,7 +98,6 @@ class AvitPass(ReductionPass):
         self._rest = self._rest.scatter(1, places, torch.where(goes_on, rest - score, rest))
         ponder = torch.where(goes_on, 1.0, 1.0 + rest)
         self._ponder = self._ponder.scatter_add(1, places, ponder)
-        self._blocks = self._blocks.scatter_add(1, places, torch.ones_like(places))
         index = places[..., None].expand_as(values)
         self._output = self._output.scatter_add(
             1, index, share.to(values.dtype)[..., None] * values

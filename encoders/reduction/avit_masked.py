@@ -29,12 +29,15 @@ class MaskedAvitPass(ReductionPass):
         stop: One past its last block.
     """
 
-    needs_all_tokens = True
-
     def __init__(self, config: Avit, start: int, stop: int) -> None:
         self.config = config
         self.last = stop - 1
         self._scores: list[Tensor] = []
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        """As `ReductionPass.needs_all_tokens`."""
+        return True
 
     def begin(self, tokens: TokenSet) -> TokenSet:
         """As `ReductionPass.begin`."""

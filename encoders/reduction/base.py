@@ -23,12 +23,14 @@ class ReductionPass:
     halting: Any = None
     """How its tokens halted: an `encoders.reduction.avit.Halting`; None where they do not."""
 
-    needs_all_tokens: bool = False
-    """Whether it reads all tokens after the last block, so that none may be left out there."""
-
     def begin(self, tokens: TokenSet) -> TokenSet:
         """Called before the first block."""
         return tokens
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        """Whether it reads all tokens after the last block, so that none may be left out there."""
+        return False
 
     def run(
         self, module: Any, block: int, tokens: TokenSet, *, leading: int | None = None

@@ -38,6 +38,11 @@ class Reduction:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def keeps_prefix(self) -> bool:
+        """Whether class, distillation and register tokens go through every block."""
+        return True
+
     def __str__(self) -> str:
         """The text that `parse_reduction` reads: name, and what differs from the defaults."""
         changed = {
@@ -299,6 +304,11 @@ class Avit(Reduction):
     protect_prefix: bool = True
     target_depth: _Above | None = None
     form: Literal["paper", "nvidia", "student"] = "paper"
+
+    @property
+    def keeps_prefix(self) -> bool:
+        """As `Reduction.keeps_prefix`."""
+        return self.protect_prefix
 
     def __post_init__(self) -> None:
         super().__post_init__()

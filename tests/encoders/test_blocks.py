@@ -9,7 +9,7 @@ import torch
 from helpers import random_images, take_patches, tiny_encoder
 from torch.utils.flop_counter import FlopCounterMode
 
-from encoders.flops.ledger import BlockCost
+from encoders.flops.block import BlockCost
 from encoders.layers.patches import token_sources
 from encoders.layers.vit import TokenSet, run_block, set_fused_attention
 from encoders.reduction.base import ReductionPass

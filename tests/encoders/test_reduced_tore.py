@@ -200,13 +200,14 @@ def test_dropped_patches_are_seen_but_nothing_stands_for_them():
 def test_zero_strength_and_a_bound_not_reached_are_no_reduction_bit_for_bit(max_tokens):
     encoder = tiny_encoder()
     ids = torch.arange(6).view(1, 2, 3)
-    plain, _ = stream(encoder, ids, 1, {})
     for text in ("none", "evit:keep_rate=1.0", "tome:r=0", "avit:gate_center=1e9"):
         options = {"reduction": text, "max_tokens": max_tokens}
-        found, _ = stream(encoder, ids, 1, options)
-        for name in OUTPUTS:
-            assert torch.equal(found[-1].belief[name], plain[-1].belief[name])
-        assert found[-1].cost.spent.total.tolist() == plain[-1].cost.spent.total.tolist()
+        for outputs in (OUTPUTS, ("latent", "logits")):
+            found, _ = stream(encoder, ids, 1, options, outputs=outputs)
+            plain, _ = stream(encoder, ids, 1, {}, outputs=outputs)
+            for name in outputs:
+                assert torch.equal(found[-1].belief[name], plain[-1].belief[name])
+            assert found[-1].cost.spent.total.tolist() == plain[-1].cost.spent.total.tolist()
 
 
 @pytest.mark.parametrize("split", [0, 2, 3])
