@@ -210,6 +210,7 @@ def run_block(
         mixed, _ = _attend(layer, entering, bias)
         values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
     else:
+        reads: Literal["all", "keys"]
         reads = "all" if getattr(reduction, "reads_attention", True) else "keys"
         mixed, attended = _attend(layer, entering, bias, explain=reads)
         assert attended is not None  # asked for

@@ -182,7 +182,7 @@ class Evit(Reduction):
         if not self.reduces(block, depth):
             return patches
         if self.tokens is not None:
-            return np.minimum(self.tokens[block], patches)
+            return np.minimum(self.tokens[block] or 0, patches)  # it reduces, so there is a number
         # As published: the product in double precision, and no more caution than that.
         return np.ceil(self._rate(block, depth) * patches).astype(np.int64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from encoders.reduction.config import PLACES, Reduction, ReductionPlace, parse_reduction
 
@@ -91,4 +91,4 @@ def make_plan(options: Mapping[str, Any]) -> ReductionPlan:
         raise ValueError(
             f"max_tokens={most!r}; expected the most patch tokens to remember, or 0 for no bound"
         )
-    return ReductionPlan(reduction, place, int(most))
+    return ReductionPlan(reduction, cast(ReductionPlace, place), int(most))

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
+from encoders.families.tore.checks import check_images, checked_glimpse
+from encoders.families.tore.options import ToreOptions, require_reduction
 from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
 from encoders.families.tore.summary import summarise
@@ -29,7 +31,7 @@ from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
 from encoders.reduction.base import ReductionPass
 from encoders.reduction.config import Reduction
 from encoders.reduction.passes import make_pass
-from encoders.reduction.plan import OPTIONS, ReductionPlan, make_plan
+from encoders.reduction.plan import ReductionPlan, make_plan
 from encoders.reduction.trace import trace_of
 
 
@@ -69,8 +71,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
-        self._plans: dict[tuple[Any, ...], ReductionPlan] = {}
-        self._plan_of({})  # a configuration that cannot be run is refused here
+        self._known_options = ToreOptions(config, vit)
 
     def __repr__(self) -> str:
         """What the encoder is, in a few lines; `print(encoder.backbone)` shows its layers."""
@@ -108,8 +109,12 @@ class GlimpseEncoder(nn.Module, HubExchange):
     @property
     def default_split_block(self) -> int:
         """TORE's K where the caller does not choose one."""
-        chosen = self.config.default_split_block
-        return 2 * self.depth // 3 if chosen is None else chosen
+        return self._options.default_split_block
+
+    @property
+    def plan(self) -> ReductionPlan:
+        """How it reduces tokens where the caller does not say."""
+        return self._options.plan({})
 
     def resolve_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Checks the options of this family.
@@ -126,24 +131,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             ValueError: Another option, a K outside [0, depth], or a reduction that this encoder
                 cannot have.
         """
-        if unknown := sorted(set(options) - {"split_block", *OPTIONS}):
-            known = ", ".join(map(repr, ("split_block", *OPTIONS)))
-            raise ValueError(
-                f"encoder {self.config.name!r} has no options {unknown}; it has {known}"
-            )
-        plan = self._plan_of(options)
-        resolved = {"split_block": self._check_split(options.get("split_block"))}
-        # What the encoder does by itself must be named where it is switched off.
-        if self.config.reduction is not None:
-            resolved["reduction"] = str(plan.reduction)
-        if self.config.max_tokens:
-            resolved["max_tokens"] = plan.max_tokens
-        return {**resolved, **plan.options()}
-
-    @property
-    def plan(self) -> ReductionPlan:
-        """How it reduces tokens where the caller does not say."""
-        return self._plan_of({})
+        return self._options.resolve(options)
 
     def check_glimpse_size(self, patches: int, options: Mapping[str, Any]) -> None:
         """Refuses options that cannot be had with glimpses of so many patches.
@@ -151,42 +139,18 @@ class GlimpseEncoder(nn.Module, HubExchange):
         Raises:
             ValueError: `max_tokens` is less than what one glimpse shows.
         """
-        most = self._plan_of(options).max_tokens
-        if 0 < most < patches:
-            raise ValueError(
-                f"max_tokens={most} is less than the {patches} patches of one glimpse; expected at "
-                f"least {patches}, or 0 for no bound"
-            )
+        self._options.check_glimpse_size(patches, options)
 
     def describe(self, options: Mapping[str, Any]) -> str:
         """Name, K and reduction, e.g. "tore-nano, K = 4, tome:r=4 in the aggregator"."""
-        words = [self.config.name, f"K = {self.resolve_options(options)['split_block']}"]
-        return ", ".join(filter(None, [*words, str(self._plan_of(options))]))
+        words = [self.config.name, f"K = {self._options.resolve(options)['split_block']}"]
+        return ", ".join(filter(None, [*words, str(self._options.plan(options))]))
 
-    def _plan_of(self, options: Mapping[str, Any]) -> ReductionPlan:
-        """The reductions that options and configuration ask for, checked once.
-
-        Raises:
-            ValueError: They cannot be run here.
-        """
-        chosen = tuple(options.get(name) for name in OPTIONS)
-        if chosen not in self._plans:
-            given = {name: getattr(self.config, name) for name in OPTIONS}
-            given |= {name: options[name] for name in OPTIONS if options.get(name) is not None}
-            plan = make_plan(given)
-            rows, columns = self.grid
-            vit: Any = self.backbone.vit
-            class_token = getattr(vit, "cls_token", None) is not None
-            plan.reduction.check(self.depth, rows * columns, class_token)
-            if options.get("reduction_in") is not None and plan.reduction.name == "none":
-                raise ValueError(
-                    f"reduction_in={options['reduction_in']!r} without a reduction; give one, e.g. "
-                    "reduction='tome:r=4', or leave reduction_in out"
-                )
-            if isinstance(chosen[0], Reduction):  # one of many, e.g. of a schedule
-                return plan
-            self._plans[chosen] = plan
-        return self._plans[chosen]
+    @property
+    def _options(self) -> ToreOptions:
+        if self._known_options.config is not self.config:  # which may be replaced
+            self._known_options = ToreOptions(self.config, self.backbone)
+        return self._known_options
 
     def parts(self) -> dict[str, EncoderPart]:
         """Backbone, class head, decoder and pixel head; see `encoders.parts`."""
@@ -233,11 +197,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             ValueError: They cannot be run here.
         """
         config = dataclasses.replace(self.config, **options)
-        if options.get("reduction_in") and config.reduction in (None, Reduction.name):
-            raise ValueError(
-                f"reduction_in={options['reduction_in']!r} without a reduction; give one, e.g. "
-                "reduction='tome:r=4', or leave reduction_in out"
-            )
+        require_reduction(options.get("reduction_in"), make_plan(vars(config)).reduction)
         return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
 
     def init_state(self, batch_size: int, capacity: int | None = None) -> ToreState:
@@ -289,14 +249,14 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 cached one.
         """
         outputs = self._check_outputs(outputs)
-        plan = self._plan_from(options)
-        patch_ids = self._check_glimpse(patches, patch_ids, len(state))
+        plan = self._options.plan_of_call(options)
+        patch_ids = checked_glimpse(self.config, patches, patch_ids, len(state))
         new = (patch_ids.numpy() >= 0).sum(1)
         if plan.max_tokens:
             self.check_glimpse_size(int(new.max(initial=0)), options)
         if isinstance(split_block, Tensor) and split_block.ndim:
             return self._observe_by_split(patches, patch_ids, state, split_block, outputs, options)
-        split = self._check_split(split_block)
+        split = self._options.split(split_block)
         state.require_split(split)
         cached = state.token_counts.numpy().copy()
         scratch = state.patches.numpy() + new
@@ -337,7 +297,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
     ) -> Belief:
         """The belief before any glimpse, batch of one: a constant of the weights."""
         outputs = self._check_outputs(outputs)
-        split, plan = self._check_split(split_block), self._plan_from(options)
+        split, plan = self._options.split(split_block), self._options.plan_of_call(options)
         alone = self._make_pass(plan.in_extractor, 0, split)
         nothing = tore.extract_nothing(self.backbone, split, 1, alone)
         return self._aggregate(nothing, split, outputs, plan)[0]
@@ -363,7 +323,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             The belief after the last glimpse; equal to that of `observe` glimpse after glimpse.
         """
         outputs = self._check_outputs(outputs)
-        split, plan = self._check_split(split_block), self._plan_from(options)
+        split, plan = self._options.split(split_block), self._options.plan_of_call(options)
         extraction = self._make_pass(plan.in_extractor, 0, split)
         tokens = tore.extract_all(
             self.backbone,
@@ -384,7 +344,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         Nothing is recycled; tokens are reduced in all blocks where the options, or the encoder's
         own, say so for the aggregator.
         """
-        self._check_images(images)
+        check_images(self.config, images)
         patches = pixel_layout.patchify(images, self.config.patch_size)
         ids = torch.arange(patches.shape[1]).expand(len(images), 1, -1)
         return self(patches[:, None], ids, split_block=0, outputs=outputs, **options)
@@ -407,7 +367,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             outputs: Which parts of the belief to compute.
             **options: As for `observe`.
         """
-        self._check_images(images)
+        check_images(self.config, images)
         labels = torch.as_tensor(parts).flatten().cpu()
         if labels.numel() != self.grid[0] * self.grid[1]:
             raise ValueError(f"parts of shape {tuple(parts.shape)}, expected {self.grid}")
@@ -439,23 +399,11 @@ class GlimpseEncoder(nn.Module, HubExchange):
             outputs: Parts of the belief that are computed.
             **options: As for `observe`.
         """
-        outputs, plan = self._check_outputs(outputs), self._plan_from(options)
+        outputs, plan = self._check_outputs(outputs), self._options.plan_of_call(options)
         split = self.default_split_block if split_block is None else split_block
         return self._ledger.count(
             new_tokens, cached_tokens, split_block=split, outputs=outputs, plan=plan
         )
-
-    def _plan_from(self, options: Mapping[str, Any]) -> ReductionPlan:
-        """The plan of a call's further options.
-
-        Raises:
-            TypeError: An option that no call has.
-        """
-        if unknown := sorted(set(options) - set(OPTIONS)):
-            raise TypeError(
-                f"unexpected options {unknown}; expected split_block, outputs, {', '.join(OPTIONS)}"
-            )
-        return self._plan_of(options)
 
     def _make_pass(
         self, reduction: Reduction | None, start: int, stop: int
@@ -544,39 +492,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
         if "logits" in chosen and self.config.num_classes == 0:
             raise ValueError(f"'logits' need a class head, and {self.config.name!r} has none")
         return chosen
-
-    def _check_split(self, split_block: int | Tensor | None) -> int:
-        split = self.default_split_block if split_block is None else int(split_block)
-        if not 0 <= split <= self.depth:
-            raise ValueError(f"split_block {split} is outside [0, {self.depth}]")
-        return split
-
-    def _check_glimpse(self, patches: Tensor, patch_ids: Tensor, rows: int) -> Tensor:
-        patch_ids = torch.as_tensor(patch_ids).cpu()
-        side = self.config.patch_size
-        expected = (rows, patch_ids.shape[-1], 3, side, side)
-        if patch_ids.shape[:-1] != (rows,) or tuple(patches.shape) != expected:
-            raise ValueError(
-                f"patches {tuple(patches.shape)} with patch_ids {tuple(patch_ids.shape)}; expected "
-                f"[B, n, 3, {side}, {side}] and [B, n] with B = {rows}, the rows of the state"
-            )
-        limit = self.grid[0] * self.grid[1]
-        if not patch_ids.numel():
-            return patch_ids
-        lowest, highest = patch_ids.numpy().min(), patch_ids.numpy().max()
-        if not -1 <= lowest <= highest < limit:
-            raise ValueError(
-                f"patch ids from {lowest} to {highest}; expected 0..{limit - 1}, or -1 for padding"
-            )
-        return patch_ids
-
-    def _check_images(self, images: Tensor) -> None:
-        expected = (3, *self.config.image_size)
-        if tuple(images.shape[1:]) != expected:
-            raise ValueError(
-                f"images of shape {tuple(images.shape)}; {self.config.name!r} expects "
-                f"[B, {', '.join(map(str, expected))}]"
-            )
 
 
 def _merge_beliefs(groups: Sequence[tuple[Tensor, Belief]], count: int) -> Belief:
