@@ -31,6 +31,7 @@ from encoders import GlimpseEncoder, build_encoder, create_encoder
 from encoders.layers.patches import patchify
 from encoders.storage import load_encoder
 from encoders.support.files import replacing, write_json
+from encoders.support.subsets import spread_evenly
 from encoders.training.config import EncoderShape, TrainingConfig
 from encoders.training.trainer import EncoderTrainer
 
@@ -50,19 +51,20 @@ def macro_f1(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> flo
 
 
 @torch.no_grad()
-def evaluate(encoder: GlimpseEncoder, scenes: Any, rows: int) -> dict[str, np.ndarray]:
-    """Predictions, multiply-accumulates, and blocks of every patch `[N, G]` of all scenes."""
+def evaluate(
+    encoder: GlimpseEncoder, scenes: Any, indices: np.ndarray, rows: int
+) -> dict[str, np.ndarray]:
+    """Predictions, multiply-accumulates, and blocks of every patch `[N, G]` of some scenes."""
     found: dict[str, list[np.ndarray]] = {"predicted": [], "flops": [], "depth": []}
     encoder.eval()
-    for start in range(0, len(scenes), rows):
-        batch = range(start, min(start + rows, len(scenes)))
-        images = np.stack([scenes.load(index) for index in batch])
+    for start in range(0, len(indices), rows):
+        images = np.stack([scenes.load(int(index)) for index in indices[start : start + rows]])
         pixels = encoder.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
         patches = patchify(pixels, encoder.config.patch_size)
         ids = torch.arange(patches.shape[1]).expand(len(images), -1)
         state = encoder.init_state(len(images))
         observed = encoder.observe(patches, ids, state, split_block=0, outputs=("logits",))
-        found["predicted"].append(observed.belief.logits.argmax(1).cpu().numpy())
+        found["predicted"].append(observed.belief["logits"].argmax(1).cpu().numpy())
         found["flops"].append(np.asarray(observed.cost.spent.total))
         depth = np.full(ids.shape, encoder.depth)
         if observed.belief.reduced is not None:
@@ -86,14 +88,16 @@ def trained(
     return load_encoder(folder)
 
 
-def draw_depths(path: Path, scenes: Any, depth: np.ndarray, grid: tuple[int, int]) -> None:
+def draw_depths(
+    path: Path, scenes: Any, indices: np.ndarray, depth: np.ndarray, grid: tuple[int, int]
+) -> None:
     """The images whose tokens halt first above those whose tokens halt last."""
     order = depth.mean(1).argsort(kind="stable")
     rows = []
     for chosen in (order[:_SHOWN], order[-_SHOWN:]):
         pictures = []
         for index in chosen:
-            scene, map_ = scenes.load(int(index)), depth[index].reshape(grid)
+            scene, map_ = scenes.load(int(indices[index])), depth[index].reshape(grid)
             picture = ink.blank(2 * scene.shape[0] + 20, scene.shape[1] + 4)
             ink.write(picture, f"{depth[index].mean():.1f}", 2, 10)
             both = np.concatenate([scene, paint_tokens(scene, np.ones(grid, int), map_)])
@@ -128,6 +132,7 @@ def main() -> None:
     parser.add_argument("--epoch-size", type=int, help="default: the whole split")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--scenes", type=int, help="test images; default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results/avit_study"))
     parser.add_argument("--smoke", action="store_true", help="a few steps on synthetic scenes")
@@ -136,6 +141,7 @@ def main() -> None:
     if options.smoke:
         options.env, options.data_root, options.image_size = "AVE-Synthetic-v0", None, (32, 64)
         options.epochs, options.epoch_size, options.batch_size = 1, 32, 16
+        options.scenes = 48
         options.shape = {"width": 32, "depth": 3, "num_heads": 2}
     splits = {
         split: configure(
@@ -186,14 +192,11 @@ def main() -> None:
         ),
     }
     test = splits["test"]
-    if options.smoke:
-        test = configure(
-            options.env, split="val", image_size=tuple(options.image_size)
-        ).open_scenes()
+    indices = spread_evenly(options.scenes or len(test), len(test))
     rows, depths = [], {}
     for name, (encoder, source) in models.items():
-        found = evaluate(encoder, test, options.batch_size)
-        labels, depths[name] = np.asarray(test.labels), found["depth"]
+        found = evaluate(encoder, test, indices, options.batch_size)
+        labels, depths[name] = np.asarray(test.labels)[indices], found["depth"]
         row = {
             "model": name,
             "starts_from": source,
@@ -207,12 +210,15 @@ def main() -> None:
         print(json.dumps(row))
         if name != "plain":
             path = options.output / f"depths-{name}.png"
-            draw_depths(path, test, found["depth"], encoder.grid)
+            draw_depths(path, test, indices, found["depth"], encoder.grid)
     write_csv(
         options.output / "study.csv", COLUMNS, [[row[key] for key in COLUMNS] for row in rows]
     )
     per_image = np.stack([depth.mean(1) for depth in depths.values()], 1)
-    lines = [[index, *(f"{each:.3f}" for each in row)] for index, row in enumerate(per_image)]
+    lines = [
+        [index, *(f"{each:.3f}" for each in row)]
+        for index, row in zip(indices.tolist(), per_image, strict=True)
+    ]
     write_csv(options.output / "depths.csv", ("scene", *depths), lines)
 
 

@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "max_tokens": most or "none",
                 "glimpse": step,
                 "tokens": fresh.tokens.item(),
-                "gflops": f"{observed.cost.spent.total.item() / 1e9:.4f}",
+                "gflops": f"{np.sum(observed.cost.spent.total) / 1e9:.4f}",
                 "bytes": fresh.num_bytes,
             }
     for key, times in seconds.items():
