@@ -79,7 +79,8 @@ class Configuration:
             number of blocks run on each glimpse alone; None = the encoder's default.
         observe: Parts of the belief in the observation, of `OBSERVABLES`.
         device: Device of the encoder; "auto" takes a GPU when there is one.
-        precision: "float32", "bfloat16", or "auto" for bfloat16 where the device has it.
+        precision: "float32", "bfloat16", "int8" (x86 processors alone), or "auto" for bfloat16
+            where the device has it.
         threads: Threads that the encoder computes with on the CPU; None = one where a step of all
             rows is small, else all that PyTorch has (`encoders.support.threads`).
 

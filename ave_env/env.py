@@ -147,7 +147,7 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `split_block` | `None` | TORE's K: blocks run on each glimpse alone; `None` = its own |
     | `observe` | `("latent", "logits")` | parts of the belief to observe and to pay for |
     | `device` | `"auto"` | the encoder's device |
-    | `precision` | `"float32"` | or `"bfloat16"`, or `"auto"` for it where the device has it |
+    | `precision` | `"float32"` | or `"bfloat16"`, `"int8"` (x86), `"auto"`: bfloat16 where native |
     | `threads` | `None` | threads of the encoder on the CPU; `None` = 1 for small steps, else all |
     | `render_mode` | `None` | `"rgb_array"`; with `make` also `"rgb_array_list"`, `"human"` |
 

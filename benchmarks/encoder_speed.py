@@ -1,6 +1,7 @@
 """What the encoders cost in time and memory, always beside something to compare with.
 
-Usage: python benchmarks/encoder_speed.py [--parts memory overhead recycling attention precision]
+Usage: python benchmarks/encoder_speed.py [--parts memory overhead recycling attention precision
+    last_block one_row]
 
 The two sides of a comparison take turns in one process; the table holds medians and the median of
 the quotients of neighbouring runs. On one thread the clock is that thread's processor time, which
@@ -50,6 +51,7 @@ class Episode:
         dtype: Of matrix products.
         once: Whether weights are cast once (as environments do) or by autocast at every call.
         outputs: Parts of the belief after each glimpse.
+        packed: Whether to lay weights out for few rows, as environments of few rows do.
     """
 
     def __init__(
@@ -60,8 +62,11 @@ class Episode:
         dtype: torch.dtype = FLOAT32,
         once: bool = True,
         outputs: tuple[str, ...] = ("latent", "logits"),
+        packed: bool = False,
     ) -> None:
-        self.encoder = cast_for_inference(encoder, dtype) if once else encoder
+        self.encoder = encoder
+        if once:
+            self.encoder = cast_for_inference(encoder, dtype, rows if packed else None)
         self.dtype = dtype
         self.outputs = outputs
         side = encoder.config.patch_size
@@ -212,15 +217,57 @@ def precision(device: str, rounds: int, scenes: int) -> None:
     accuracy(device, scenes, dtype)
 
 
+def last_block(device: str, rounds: int) -> None:
+    """The last block for the class token alone against the same block for all tokens."""
+    print("\nLast block: an episode with the class token alone / with all tokens (float32)")
+    for name, rows in ((NANO, 256), (BASE, 16)):
+        encoder = open_encoder(name, device)
+        split = encoder.default_split_block
+        asked, whole = ("latent", "logits"), ("latent", "logits", "tokens")
+        contestants: dict[str, Contestant] = {}
+        for kind, outputs in (("asked", asked), ("all", whole)):
+            one = Episode(encoder, rows, outputs=outputs)
+            contestants[kind] = lambda one=one, split=split: one.recycling(split)
+        seconds = compare(contestants, rounds, device)
+        cached = np.arange(GLIMPSES) * PER_GLIMPSE
+        flops = [
+            np.sum(encoder.flops(PER_GLIMPSE, cached, split, outputs).total)
+            for outputs in (asked, whole)
+        ]
+        ratio = quotient(seconds["asked"], seconds["all"])
+        text = f"x {ratio:.3f}, FLOPs x {flops[0] / flops[1]:.3f}"
+        report(f"{name}, {rows} rows, K = {split}", seconds, text)
+
+
+def one_row(device: str, rounds: int, scenes: int) -> None:
+    """A single row in every precision, against plain float32 weights."""
+    print("\nOne row: an episode / the same with float32 weights as they are")
+    kinds = {"packed float32": FLOAT32, "bfloat16": BFLOAT16, "int8": torch.int8}
+    for name in (NANO, BASE):
+        encoder = open_encoder(name, device)
+        split = encoder.default_split_block
+        episodes = {"float32": Episode(encoder, 1)}
+        for kind, dtype in kinds.items():
+            episodes[kind] = Episode(encoder, 1, dtype=dtype, packed=True)
+        contestants: dict[str, Contestant] = {
+            kind: lambda one=one, split=split: one.recycling(split)
+            for kind, one in episodes.items()
+        }
+        seconds = compare(contestants, rounds * (4 if name == NANO else 1), device)
+        ratios = (f"{kind} x {quotient(seconds[kind], seconds['float32']):.2f}" for kind in kinds)
+        report(f"{name}, 1 row, K = {split}", seconds, ", ".join(ratios))
+    accuracy(device, scenes, BFLOAT16, torch.int8)
+
+
 @torch.no_grad()
-def accuracy(device: str, count: int, dtype: torch.dtype) -> None:
-    """Accuracy of tore-nano after 8 random glimpses of unseen scenes, in both precisions."""
+def accuracy(device: str, count: int, *dtypes: torch.dtype) -> None:
+    """Accuracy of tore-nano after 8 random glimpses of unseen scenes, float32 and other formats."""
     encoder = open_encoder(NANO, device)
-    lowered = cast_for_inference(encoder, dtype)
     scenes = SyntheticScenes("test", IMAGE_SIZE)
+    kinds = dict.fromkeys((FLOAT32, *dtypes))
+    runners = {kind: cast_for_inference(encoder, kind) for kind in kinds}
+    hits, agreed = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
     rng = np.random.default_rng(0)
-    hits = {FLOAT32: 0, dtype: 0}
-    agreed = 0
     for start in range(0, count, 100):
         rows = range(start, min(start + 100, count))
         ids = torch.from_numpy(random_glimpses(rng, len(rows), GLIMPSES, encoder.grid, 2))
@@ -228,16 +275,21 @@ def accuracy(device: str, count: int, dtype: torch.dtype) -> None:
         patches = patchify(encoder.normalise(pixels), encoder.config.patch_size)
         chosen = patches[torch.arange(len(rows))[:, None, None], ids.clamp(min=0)]
         labels = torch.from_numpy(scenes.labels[list(rows)])
-        predictions = []
-        for one, kind in ((encoder, FLOAT32), (lowered, dtype)):
+        predictions: dict[torch.dtype, torch.Tensor] = {}
+        for kind, one in runners.items():
             with autocast(encoder.device, kind):
                 logits = one(chosen, ids, outputs=("logits",)).logits
-            predictions.append(logits.argmax(1).cpu())
-            hits[kind] += int((predictions[-1] == labels).sum())
-        agreed += int((predictions[0] == predictions[1]).sum())
-    shown = ", ".join(f"{kind} {100 * value / count:.2f} %" for kind, value in hits.items())
-    print(f"accuracy of {NANO} on {count:,} test scenes: {shown}; ", end="")
-    print(f"the same prediction in {100 * agreed / count:.2f} %")
+            predictions[kind] = logits.argmax(1).cpu()
+            hits[kind] += int((predictions[kind] == labels).sum())
+            agreed[kind] += int((predictions[kind] == predictions[FLOAT32]).sum())
+    print(f"accuracy of {NANO} on {count:,} test scenes, and predictions as in float32: ", end="")
+    print(
+        ", ".join(
+            f"{str(kind).removeprefix('torch.')} {100 * hits[kind] / count:.2f} % "
+            f"({100 * agreed[kind] / count:.2f} %)"
+            for kind in kinds
+        )
+    )
 
 
 def memory(device: str, rows: int = 10_000) -> None:
@@ -262,7 +314,10 @@ def _memory_in_use(device: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("memory", "overhead", "recycling", "attention", "precision")
+    parts = (
+        *("memory", "overhead", "recycling", "attention", "precision"),
+        *("last_block", "one_row"),
+    )
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--rounds", type=int, default=7, help="runs of each side")
     parser.add_argument("--scenes", type=int, default=2000, help="scenes whose class is predicted")
@@ -283,6 +338,10 @@ def main() -> None:
         attention(device, rounds)
     if "precision" in options.parts:
         precision(device, rounds, options.scenes)
+    if "last_block" in options.parts:
+        last_block(device, rounds)
+    if "one_row" in options.parts:
+        one_row(device, rounds, options.scenes)
 
 
 def _processor(device: str) -> str:

@@ -170,7 +170,8 @@ class EnvironmentOptions:
         wrap_azimuth: Whether a glimpse that leaves the right edge goes on at the left one.
         overlap: Whether patches that are seen again are encoded again ("keep") or not ("dedup").
         device: Of the encoder: auto (a GPU where there is one), cpu, cuda, cuda:N or mps.
-        precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native.
+        precision: Of the encoder's matrix products; "auto" takes bfloat16 where it is native,
+            "int8" quantises linear layers (x86 processors).
         threads: Threads to compute with on the CPU.
 
     Raises:

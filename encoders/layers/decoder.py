@@ -16,16 +16,25 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from encoders.config import DecoderConfig
-from encoders.layers.entropy import attention_entropy
+from encoders.layers.entropy import attention_entropy, entropy_of_rows
 from encoders.layers.positions import sincos_positions
-from encoders.layers.vit import TokenSet, attention_map, run_block, run_block_with_attention
+from encoders.layers.vit import (
+    TokenSet,
+    attention_map,
+    attention_map_in_parts,
+    run_block,
+    run_block_with_attention,
+)
 
 # Elements of an attention map that processors hold in their caches; larger tensors are also given
 # back to the system after each use, and fetching them again costs as much as the arithmetic.
 _CACHED_ELEMENTS = 2**20
 
 # Parts of a belief that are made from the last block's attention.
-_FROM_ATTENTION = frozenset(("attention", "entropy", "normalised_entropy"))
+_ENTROPIES = {"entropy": False, "normalised_entropy": True}  # whether rows are renormalised
+_ENTROPIES_ALONE = frozenset(_ENTROPIES)
+_FROM_ATTENTION = _ENTROPIES_ALONE | {"attention"}
+_DECODED = _FROM_ATTENTION | {"cells", "pixels"}
 
 
 @dataclasses.dataclass
@@ -99,10 +108,7 @@ class GlimpseDecoder(nn.Module):
             features: Return the last block's output.
             pixels: Return pixels.
         """
-        grid = TokenSet(self._fill_grid(self.embed(tokens), source) + self.pos_embed)
-        *earlier, last = self.blocks
-        for block in earlier:
-            grid, _ = run_block(block, grid)
+        grid, last = self._before_last_block(tokens, source), self.blocks[-1]
         result = Decoded()
         if attention and not (features or pixels):
             result.attention = attention_map(last, grid.values)
@@ -137,9 +143,38 @@ class GlimpseDecoder(nn.Module):
             return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    def _before_last_block(self, tokens: Tensor, source: Tensor) -> TokenSet:
+        grid = TokenSet(self._fill_grid(self.embed(tokens), source) + self.pos_embed)
+        for block in list(self.blocks)[:-1]:
+            grid, _ = run_block(block, grid)
+        return grid
+
+    def _entropies(
+        self, tokens: Tensor, source: Tensor, outputs: Collection[str], queries: int
+    ) -> dict[str, Tensor]:
+        """Entropy maps alone, from so many queries' attention at a time."""
+        grid = self._before_last_block(tokens, source)
+        bits: dict[str, list[Tensor]] = {name: [] for name in _ENTROPIES if name in outputs}
+        for part in attention_map_in_parts(self.blocks[-1], grid.values, queries):
+            for name, rows in bits.items():
+                kind = _ENTROPIES[name]
+                rows.append(entropy_of_rows(part, num_prefix_tokens=1, renormalise=kind))
+        return {
+            name: torch.cat(rows, 1)[:, 1:].masked_fill(source != 0, 0.0).unflatten(1, self.grid)
+            for name, rows in bits.items()
+        }
+
     def _decode_rows(
         self, tokens: Tensor, source: Tensor, outputs: Collection[str]
     ) -> dict[str, Tensor]:
+        queries = _CACHED_ELEMENTS // (self.num_heads * (1 + self.num_patches))
+        in_parts = tokens.device.type == "cpu" and not torch.is_grad_enabled()
+        if (
+            in_parts
+            and queries <= self.num_patches
+            and _ENTROPIES_ALONE.issuperset(_DECODED.intersection(outputs))
+        ):
+            return self._entropies(tokens, source, outputs, max(1, queries))
         decoded = self(
             tokens,
             source,
@@ -156,7 +191,7 @@ class GlimpseDecoder(nn.Module):
             return parts
         if "attention" in outputs:
             parts["attention"] = decoded.attention
-        for name, renormalise in (("entropy", False), ("normalised_entropy", True)):
+        for name, renormalise in _ENTROPIES.items():
             if name in outputs:
                 bits = attention_entropy(decoded.attention, source != 0, renormalise=renormalise)
                 parts[name] = bits.unflatten(1, self.grid)

@@ -27,10 +27,19 @@ def attention_entropy(
     Returns:
         `[B, G]`, at least float32.
     """
-    rows = attention[..., num_prefix_tokens:, num_prefix_tokens:]
+    bits = entropy_of_rows(
+        attention[..., num_prefix_tokens:, :],
+        num_prefix_tokens=num_prefix_tokens,
+        renormalise=renormalise,
+    )
+    return bits.masked_fill(known, 0.0)
+
+
+def entropy_of_rows(attention: Tensor, *, num_prefix_tokens: int, renormalise: bool) -> Tensor:
+    """The same of some rows, `[B, heads, m, P+G]` to `[B, m]`, whatever is known."""
+    rows = attention[..., num_prefix_tokens:]
     tiny = torch.finfo(rows.dtype).tiny
     if renormalise:
         rows = rows / rows.sum(-1, keepdim=True).clamp(min=tiny)
     # Several times as fast on CPUs as `torch.special.entr`.
-    bits = -(rows.clamp(min=tiny).log2() * rows).sum(dim=(1, 3))
-    return bits.masked_fill(known, 0.0)
+    return -(rows.clamp(min=tiny).log2() * rows).sum(dim=(1, 3))

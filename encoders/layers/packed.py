@@ -6,6 +6,7 @@ float32 weight out anew at every call. Here oneDNN does that once.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ class PackedLinear(nn.Module):
         dtype: torch.float32 or torch.bfloat16, or torch.int8 for weights of eight bits with a scale
             for each output, and inputs brought to eight bits at every call (dynamic quantisation).
     """
+
+    _layer: nn.Linear
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -69,7 +72,8 @@ class PackedLinear(nn.Module):
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this build of PyTorch has a packed form for a dtype on this processor."""
     if dtype == torch.int8:
-        return "x86" in torch.backends.quantized.supported_engines
+        has_weights = hasattr(torch, "quantize_per_channel")
+        return has_weights and "x86" in torch.backends.quantized.supported_engines
     if not torch.backends.mkldnn.is_available() or not hasattr(_ops.mkldnn, "_linear_pointwise"):
         return False
     if dtype == torch.bfloat16:
@@ -88,7 +92,9 @@ def _packed(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[An
     if dtype == torch.int8:
         scales = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
-        lowered = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        with warnings.catch_warnings():  # of PyTorch's plans, which the user cannot act on
+            warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
+            lowered = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         return _ops.quantized.linear_prepack(lowered, bias), None
     lowered = weight.to(dtype, copy=True)
     bias = None if bias is None else bias.to(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -292,6 +293,20 @@ def attention_map(block: Any, values: Tensor) -> Tensor:
     layer = block.attn
     query, key = _project(layer, call(block.norm1, values), parts=2)
     return _softmax_scores(layer, query, key, None)
+
+
+def attention_map_in_parts(block: Any, values: Tensor, most: int) -> Iterator[Tensor]:
+    """`attention_map` of some queries after others, `[B, heads, m, n]` each.
+
+    Args:
+        block: A timm pre-norm block.
+        values: `[B, n, D]`.
+        most: Queries in a part.
+    """
+    layer = block.attn
+    query, key = _project(layer, call(block.norm1, values), parts=2)
+    for part in query.split(most, dim=2):
+        yield _softmax_scores(layer, part, key, None)
 
 
 def set_fused_attention(module: nn.Module, enabled: bool) -> None:

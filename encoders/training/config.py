@@ -76,6 +76,10 @@ class TrainingConfig:
                 f"reduction_full={self.reduction_full} is before reduction_warmup="
                 f"{self.reduction_warmup}; expected {self.reduction_warmup} to 1"
             )
+        if self.precision == "int8":
+            raise ValueError(
+                "precision='int8' is for inference alone; train with float32, bfloat16 or auto"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

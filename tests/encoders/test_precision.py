@@ -10,6 +10,7 @@ import torch
 from helpers import ALL_OUTPUTS, random_images, take_patches, tiny_encoder
 from tiny import tiny_vector_env
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from encoders.layers import decoder as decoders
 from encoders.layers.packed import PackedLinear, can_pack
@@ -168,6 +169,24 @@ def test_rows_decoded_in_groups_are_decoded_alike(monkeypatch):
     grouped = explore(encoder)
     for name in ALL_OUTPUTS:
         torch.testing.assert_close(grouped[name], whole[name])
+
+
+@torch.no_grad()
+def test_entropy_maps_made_in_parts_are_those_made_at_once_and_cost_as_much(monkeypatch):
+    encoder = tiny_encoder()
+    wanted = ("entropy", "normalised_entropy")
+    ids = RAGGED[:1]
+    patches = take_patches(encoder, random_images(encoder, 1), ids)
+    with FlopCounterMode(display=False) as whole_counter:
+        whole = encoder(patches, ids, 1, (*wanted, "attention"))
+    for elements in (1, 4 * 33 * 5, 4 * 33 * 32):  # one query at a time, five, all but the last
+        monkeypatch.setattr(decoders, "_CACHED_ELEMENTS", elements)
+        with FlopCounterMode(display=False) as counter:
+            found = encoder(patches, ids, 1, wanted)
+        for name in wanted:
+            torch.testing.assert_close(found[name], whole[name], rtol=1e-5, atol=1e-5)
+        assert found.attention is None
+        assert counter.get_total_flops() == whole_counter.get_total_flops()
 
 
 def test_an_unknown_precision_is_refused():

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from encoders import build_encoder, create_encoder
 from encoders.families.tore.build import from_dict
+from encoders.layers import decoder
 from encoders.layers.vit import set_fused_attention
 from encoders.storage import load_encoder, save_encoder
 from encoders.testing import check_encoder
@@ -183,7 +184,9 @@ def test_memory_in_bytes_stops_growing():
     assert sizes[-1] < ENCODER.init_state(1).num_bytes
 
 
-def test_dropped_patches_are_seen_but_nothing_stands_for_them():
+@pytest.mark.parametrize("elements", [2**20, 300])  # maps of entropy at once, and in parts
+def test_dropped_patches_are_seen_but_nothing_stands_for_them(elements, monkeypatch):
+    monkeypatch.setattr(decoder, "_CACHED_ELEMENTS", elements)
     ids = torch.arange(8)[None]
     patches = take_patches(ENCODER, IMAGES[:1], ids)
     for place in ("extractor", "aggregator"):
@@ -193,7 +196,10 @@ def test_dropped_patches_are_seen_but_nothing_stands_for_them():
         assert (source > 0).sum() == 4
         assert (source < 0).sum() == 4
         assert (source == 0).sum() == 24
-        assert bool((observed.belief.entropy.flatten()[:8] == 0).all())
+        for outputs in (OUTPUTS, ("entropy", "normalised_entropy")):
+            observed = ENCODER.observe(patches, ids, ENCODER.init_state(1), 1, outputs, **options)
+            assert bool((observed.belief.entropy.flatten()[:8] == 0).all())
+            assert bool((observed.belief.entropy.flatten()[8:] > 0).all())
 
 
 @pytest.mark.parametrize("max_tokens", [0, 6])
