@@ -50,6 +50,9 @@ class Observer:
         dtype: Number format of its matrix products.
         threads: Threads it computes with on the CPU; None = as many as PyTorch has.
         trained_head: Whether predictions mean anything.
+        reduced: Where the encoder reduces tokens, what became of every patch, int64
+            `[N, grid_h, grid_w]` by name: `tokens`, which token stands for it (0 = never seen, -1 =
+            dropped), and `depth`, the blocks that it went through before it halted, 0 = never seen.
         belief: Current belief of all rows: float32 `[N, ...]` by name, `pixels` as images, uint8
             `[N, H, W, 3]`. Not to be written to.
 
@@ -74,6 +77,8 @@ class Observer:
         self.num_envs = num_envs
         self.outputs = _encoder_outputs(parts)
         self.options = encoder.resolve_options(options or {})
+        if (check := getattr(encoder, "check_glimpse_size", None)) is not None:
+            check(patches_per_glimpse, self.options)
         self.trained_head = trained_head
         if "pixels" in self.outputs and encoder.config.patch_normalised_pixels:
             raise ValueError(
@@ -161,6 +166,10 @@ class Observer:
             with autocast(self.encoder.device, self.dtype):
                 prior = self._runner.prior(self.outputs, **self.options)
             self._prior = self.parts_of(prior)
+            self.reduced = {
+                name: np.zeros((self.num_envs, *values.shape[1:]), np.int64)
+                for name, values in self._maps(prior).items()
+            }
         self.belief = {
             name: np.repeat(values, self.num_envs, axis=0) for name, values in self._prior.items()
         }
@@ -175,6 +184,8 @@ class Observer:
         self.state.reset(torch.from_numpy(rows))
         for name, values in self.belief.items():
             values[rows] = self._prior[name]
+        for values in self.reduced.values():
+            values[rows] = 0
 
     def observe(
         self, glimpse: Glimpse, patch_ids: np.ndarray, rows: np.ndarray
@@ -211,6 +222,8 @@ class Observer:
                 self.belief[name] = values
             else:
                 self.belief[name][active] = values
+        for name, values in self._maps(observed.belief).items():
+            self.reduced[name][active] = values
         spent[:, active] = observed.cost.spent.by_part()
         from_scratch[active] = observed.cost.without_recycling.total
         return spent, from_scratch
@@ -264,6 +277,14 @@ class Observer:
             self._patches_per_glimpse, self._capacity // 2, outputs=self.outputs, **self.options
         )
         return int(count.total)
+
+    def _maps(self, belief: Belief) -> dict[str, np.ndarray]:
+        """What became of every patch, `[R, grid_h, grid_w]` by name."""
+        if belief.reduced is None:
+            return {}
+        maps = belief.reduced.maps()
+        grid = self.encoder.grid
+        return {name: values.cpu().numpy().reshape(-1, *grid) for name, values in maps.items()}
 
     def parts_of(self, belief: Belief) -> dict[str, np.ndarray]:
         """What was asked of a belief as arrays, `[B, ...]` by name; `pixels` as images."""

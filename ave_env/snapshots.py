@@ -44,6 +44,7 @@ def take_snapshot(
             "flops_limit": observer.flops_limit(num_glimpses),
             "trained_head": observer.trained_head,
         }
+        optional |= {name: maps[row].copy() for name, maps in observer.reduced.items()}
     one = slice(row, row + 1)
     if "entropy" in belief:
         optional["entropy"] = belief["entropy"][row].copy()

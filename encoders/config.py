@@ -12,6 +12,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+# What few encoders have, and is written for them alone.
+_LEFT_OUT = ("interpolation", "assumed", "reduction", "reduction_in", "max_tokens")
+
+
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Shape of a masked-autoencoder decoder.
@@ -53,6 +57,10 @@ class EncoderConfig:
         norm_eps: Epsilon of all layer norms; None = the architecture's own.
         interpolation: How the images it was trained on were scaled, e.g. "bicubic", where that is
             known; for people, scenes are scaled by those who open them.
+        reduction: How it reduces tokens where the caller does not say, as
+            `encoders.reduction.config` writes it, e.g. "tome:r=4"; None = not at all.
+        reduction_in: Where it does so: "extractor", "aggregator" or "both"; None = aggregator.
+        max_tokens: Most patch tokens that it remembers where the caller does not say; None = all.
         assumed: Names of settings that nobody gave when weights of others were read, so that they
             may be wrong.
     """
@@ -72,6 +80,9 @@ class EncoderConfig:
     weights: Literal["random", "pretrained", "trained"] = "random"
     norm_eps: float | None = None
     interpolation: str | None = None
+    reduction: str | None = None
+    reduction_in: str | None = None
+    max_tokens: int | None = None
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,7 +104,7 @@ class EncoderConfig:
     def to_dict(self) -> dict[str, Any]:
         """Returns plain JSON types, with the format version."""
         values = dataclasses.asdict(self)
-        for name in ("interpolation", "assumed"):  # what other people's weights alone have
+        for name in _LEFT_OUT:
             if not values[name]:
                 del values[name]
         return {"format_version": FORMAT_VERSION, **values}

@@ -36,6 +36,8 @@ class Belief:
         cells: `[B, grid_h, grid_w, Dd]`: the last decoder block's output for every grid cell.
         pixels: `[B, G, p*p*3]`: the reconstruction in normalised colours, channel last.
         heads: Outputs of the encoder's further heads by name, each `[B, ...]`.
+        reduced: Which tokens were dropped, merged or halted on the way, where any could be: a
+            `encoders.reduction.trace.ReductionTrace`.
     """
 
     latent: Tensor | None = None
@@ -47,6 +49,7 @@ class Belief:
     cells: Tensor | None = None
     pixels: Tensor | None = None
     heads: Mapping[str, Tensor] | None = None
+    reduced: Any = None
 
     def __repr__(self) -> str:
         """The parts that were computed, with shape and dtype: their numbers are too many."""

@@ -15,6 +15,7 @@ from agents.commands.options import (
     AGENT_LIST,
     DEFAULT_ENV,
     ENCODER,
+    REDUCING,
     EnvironmentOptions,
     is_left_open,
 )
@@ -37,6 +38,7 @@ _BELONGS_TO = {
     "list_file": "env",
     "seamless": "env",
     "sensor_options": "sensor",
+    "reduction_in": "reduction",
 }
 
 
@@ -192,7 +194,7 @@ def _like_in_training(options: RunOptions) -> RunOptions:
         encoder_options = trained_options(description)
         trained = {
             **description["environment"],
-            "split_block": encoder_options.pop("split_block", None),
+            **{name: encoder_options.pop(name, None) for name in ("split_block", *REDUCING)},
             "encoder_options": encoder_options,
         }
         trained["env"] = trained.pop("id", DEFAULT_ENV)

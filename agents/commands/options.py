@@ -19,6 +19,8 @@ from agents.registry import AGENTS, LEARNERS
 from ave_env.choices import Overlap
 from ave_env.sensors.registry import SENSORS
 from ave_env.tasks.registry import TASKS
+from encoders.reduction.config import ReductionPlace, parse_reduction
+from encoders.reduction.plan import OPTIONS as REDUCING
 from encoders.registry import ENCODERS, TIMM_PREFIX
 from encoders.support.choices import Precision
 from encoders.support.devices import check_device_name
@@ -154,6 +156,12 @@ class EnvironmentOptions:
         encoder: Name or folder of the encoder.
         encoder_options: Options of the encoder's family.
         split_block: TORE's K; None = the encoder's default.
+        reduction: How tokens are dropped (evit), merged (tome) or halted (avit) within the encoder,
+            e.g. `tome:r=4` or `evit:keep_rate=0.5`; none = not at all; None = as the encoder was
+            trained.
+        reduction_in: Where: extractor, aggregator or both; None = aggregator.
+        max_tokens: Most patch tokens that are remembered; beyond it the most similar are merged.
+            0 = no bound; None = as the encoder was trained.
         image_size: Height and width of a scene in pixels.
         patch_size: Side of a patch in pixels.
         glimpse_size: Side of a glimpse in patches.
@@ -183,6 +191,9 @@ class EnvironmentOptions:
     encoder: Annotated[str | None, ENCODER] = None
     encoder_options: Pairs = dataclasses.field(default_factory=dict)
     split_block: NotNegative | None = None
+    reduction: str | None = None
+    reduction_in: ReductionPlace | None = None
+    max_tokens: NotNegative | None = None
     image_size: tuple[Positive, Positive] | None = None
     patch_size: Positive | None = None
     glimpse_size: Positive | None = None
@@ -198,6 +209,8 @@ class EnvironmentOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         check_device_name(self.device)
+        if self.reduction is not None:
+            parse_reduction(self.reduction)
         for option, table in (("task", TASKS), ("sensor", SENSORS)):
             if (name := getattr(self, option)) is not None:
                 check_name(option, name, table)
@@ -205,8 +218,25 @@ class EnvironmentOptions:
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of the environment; None leaves the id's own value."""
         names = (field.name for field in dataclasses.fields(EnvironmentOptions))
-        values = {name: getattr(self, name) for name in names if name != "env"}
+        values = {name: getattr(self, name) for name in names if name not in ("env", *REDUCING)}
+        values["encoder_options"] = self._with_reduction()
         return {name: None if is_left_open(value) else value for name, value in values.items()}
+
+    def _with_reduction(self) -> dict[str, Any]:
+        """The options of the encoder's family with those that have an option of their own here.
+
+        Raises:
+            ValueError: One is given twice, with different values.
+        """
+        own = {name: getattr(self, name) for name in REDUCING}
+        own = {name: value for name, value in own.items() if value is not None}
+        for name in own.keys() & self.encoder_options.keys():
+            if own[name] != self.encoder_options[name]:
+                raise ValueError(
+                    f"{name}={own[name]}, and encoder_options has {name}="
+                    f"{self.encoder_options[name]}; give one of them"
+                )
+        return {**self.encoder_options, **own}
 
 
 def is_left_open(value: Any) -> bool:

@@ -20,6 +20,9 @@ from agents.commands.errors import (
 from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, import_from_current_folder
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
+from encoders.reduction.config import ReductionPlace, parse_reduction
+from encoders.reduction.plan import OPTIONS as REDUCING
+from encoders.reduction.plan import make_plan
 from encoders.registry import check_encoder_name
 from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
@@ -51,6 +54,12 @@ class Options:
         encoder: Start from this encoder instead of a new one; the same as `init-from`.
         init_from: Start a new run from these weights, with its own seed and settings: a run folder,
             a file of weights, or a name. A head for other classes is made anew.
+        reduction: How the encoder drops (evit), merges (tome) or halts (avit) tokens, e.g.
+            `evit:keep_rate=0.5`, now and wherever it is used later; none = not at all; None = as
+            the encoder it starts from.
+        reduction_in: Where: extractor, aggregator or both; None = aggregator.
+        max_tokens: Most patch tokens that it remembers; beyond it the most similar are merged. 0 =
+            no bound; None = as the encoder it starts from.
         name: What results call the encoder; None = the run folder's name.
         output: Folder of run folders.
         resume: Continue this run folder with its own options.
@@ -72,6 +81,9 @@ class Options:
     image_size: tuple[Positive, Positive] | None = None
     encoder: Annotated[str | None, ENCODER] = None
     init_from: str | None = None
+    reduction: str | None = None
+    reduction_in: ReductionPlace | None = None
+    max_tokens: NotNegative | None = None
     name: str | None = None
     output: Path = Path("runs")
     resume: Path | None = None
@@ -91,6 +103,14 @@ class Options:
             raise ValueError(f"name={self.name!r}; expected text without slashes: a folder's name")
         if self.encoder is not None and self.init_from is not None:
             raise ValueError("--encoder and --init-from mean the same; give one of them")
+        if self.reduction is not None:
+            parse_reduction(self.reduction)
+        most, size = self.max_tokens or 0, self.training.glimpse_size**2
+        if 0 < most < size:
+            raise ValueError(
+                f"max_tokens={most} is less than the {size} patches of one glimpse; expected at "
+                f"least {size}, or 0 for no bound"
+            )
 
     @property
     def start(self) -> str | None:
@@ -216,9 +236,11 @@ def _encoder(
         check_resumable(folder)
         return load_encoder(folder), None
     name = options.name or folder.name
+    reducing = {name: getattr(options, name) for name in REDUCING}
+    reducing = {name: value for name, value in reducing.items() if value is not None}
     if options.start is None:
         config = options.shape.config(name, image_size, class_names)
-        return build_encoder(config, options.training.seed), None
+        return build_encoder(config, options.training.seed).with_reduction(**reducing), None
     source = create_encoder(options.start, device="cpu")
     if not isinstance(source, GlimpseEncoder):
         raise ValueError(
@@ -231,6 +253,7 @@ def _encoder(
     new_head = class_names != (encoder.config.class_names or ())
     if new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
+    encoder = encoder.with_reduction(**reducing)
     changes = _changes(source.config, encoder.config, new_head)
     encoder.config = dataclasses.replace(encoder.config, name=name)
     return encoder, {**found, "changes": changes}
@@ -279,6 +302,9 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
             f"the class head for {new.num_classes} classes is new"
             + (f"; {before}" if old.num_classes else "")
         )
+    if any(getattr(old, name) != getattr(new, name) for name in REDUCING):
+        described = [str(make_plan(vars(config))) or "none" for config in (old, new)]
+        changes.append(f"tokens are reduced: {described[1]} (before: {described[0]})")
     if old.decoder is None:
         changes.append("there is no decoder: the class head alone is trained for")
     return changes

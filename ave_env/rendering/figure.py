@@ -8,6 +8,7 @@ import numpy as np
 from ave_env.rendering import ink
 from ave_env.rendering.layout import FOOT, MAX_PREDICTIONS, ROW, TALL_ROW, Area, plan
 from ave_env.rendering.snapshot import Snapshot
+from ave_env.rendering.tokens import describe_tokens, paint_tokens
 from encoders.flops.count import FLOPS_CONVENTION
 
 DIMMED = 0.46  # brightness left to the parts of the scene that no glimpse has shown
@@ -23,7 +24,7 @@ def draw(snapshot: Snapshot) -> np.ndarray:
 
     The scene is dimmed where no glimpse has been, and the glimpses are numbered in their order;
     beside it stand what the agent knows and, where `snapshot` has them, its reconstruction,
-    its entropy map, its prediction and the compute spent.
+    what became of its tokens, its entropy map, its prediction and the compute spent.
 
     Args:
         snapshot: What to show.
@@ -34,6 +35,8 @@ def draw(snapshot: Snapshot) -> np.ndarray:
     pictures: list[Callable[[np.ndarray, Area, Snapshot], None]] = [_draw_scene, _draw_known]
     if snapshot.reconstruction is not None:
         pictures.append(_draw_reconstruction)
+    if snapshot.tokens is not None:
+        pictures.append(_draw_tokens)
     if snapshot.entropy is not None:
         pictures.append(_draw_entropy)
     lines = min(len(snapshot.class_names), MAX_PREDICTIONS)
@@ -157,6 +160,14 @@ def _draw_reconstruction(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> 
     _view(canvas, area)[:] = _resized(snapshot.reconstruction, area)
 
 
+def _draw_tokens(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
+    """Shows what stands for each patch: merged ones share a colour, dropped ones are crossed."""
+    assert snapshot.tokens is not None
+    _caption(canvas, area, "tokens", describe_tokens(snapshot.tokens, snapshot.depth))
+    scene = _resized(snapshot.scene, area)
+    _view(canvas, area)[:] = paint_tokens(scene, snapshot.tokens, snapshot.depth)
+
+
 def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     """Shows the map from 0 (black: of seen patches nothing is uncertain) to its own maximum."""
     import cv2
@@ -166,7 +177,7 @@ def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     _caption(canvas, area, "entropy", "black: seen")
     levels = np.clip(snapshot.entropy / max(peak, 1e-9) * 255, 0, 255).astype(np.uint8)
     _view(canvas, area)[:] = cv2.resize(
-        _heat(levels), (area.width, area.height), interpolation=cv2.INTER_NEAREST
+        ink.heat(levels), (area.width, area.height), interpolation=cv2.INTER_NEAREST
     )
     y = area.bottom + FOOT - 8
     left = area.x + 6 + ink.write(canvas, "0", area.x, y, size=12, color=ink.MUTED)
@@ -175,14 +186,7 @@ def _draw_entropy(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:
     )
     if (length := right - 6 - left) > 0:
         levels = np.linspace(0, 255, length).round().astype(np.uint8)
-        canvas[y - 4 : y + 4, left : left + length] = _heat(levels[None])
-
-
-def _heat(levels: np.ndarray) -> np.ndarray:
-    """Colours uint8 `[h, w, 3]` of levels uint8 `[h, w]`, from black to pale yellow."""
-    import cv2
-
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+        canvas[y - 4 : y + 4, left : left + length] = ink.heat(levels[None])
 
 
 def _draw_predictions(canvas: np.ndarray, area: Area, snapshot: Snapshot) -> None:

@@ -66,6 +66,13 @@ def write(
     return extent
 
 
+def heat(levels: np.ndarray) -> np.ndarray:
+    """Colours uint8 `[h, w, 3]` of levels uint8 `[h, w]`, from black to pale yellow."""
+    import cv2
+
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+
+
 @lru_cache(maxsize=4096)
 def shorten(text: str, size: int, bold: bool, width: int) -> str:
     """Cuts `text` so that it fits `width` pixels, with an ellipsis where it was cut."""

@@ -26,6 +26,10 @@ class Snapshot:
         reconstruction: The scene as the belief paints it, RGB uint8 `[H, W, 3]`.
         rmse: Root mean squared error of `reconstruction`, in grey levels (0 to 255).
         entropy: Entropy map of the decoder's attention, float32 `[grid_h, grid_w]`, in bits.
+        tokens: Which of the encoder's tokens stands for each patch after its last block, int64
+            `[grid_h, grid_w]`: patches of one number were merged; 0 = never seen, -1 = dropped.
+        depth: Blocks that each patch's token went through before it halted, int64
+            `[grid_h, grid_w]`; 0 = never seen.
         probabilities: Predicted class probabilities, float32 `[C]`.
         trained_head: False when the classifier has not been trained on these classes: a note then
             stands where the prediction would be.
@@ -51,6 +55,8 @@ class Snapshot:
     reconstruction: np.ndarray | None = None
     rmse: float | None = None
     entropy: np.ndarray | None = None
+    tokens: np.ndarray | None = None
+    depth: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     trained_head: bool = True
     flops_total: int | None = None
@@ -90,6 +96,8 @@ class Snapshot:
             "boxes": (len(self.boxes), 4),
             "reconstruction": scene.shape,
             "entropy": np.shape(self.visited),
+            "tokens": np.shape(self.visited),
+            "depth": np.shape(self.visited),
             "probabilities": (len(self.class_names),),
         }
         for name, shape in expected.items():

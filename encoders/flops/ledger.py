@@ -12,88 +12,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encoders.flops.block import BlockCost
 from encoders.flops.count import PARTS, FlopCount
+from encoders.flops.reduced import ReducedBlocks
+from encoders.reduction.plan import ReductionPlan
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from encoders.families.tore.surgery import PatchVit
     from encoders.layers.decoder import GlimpseDecoder
 
-Count = TypeVar("Count", int, np.ndarray)
-
 _MOST_REMEMBERED = 10_000  # costs of single rows: some 2 MB
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockCost:
-    """Cost of one transformer block on n tokens: `n * linear + n^2 * pair`.
-
-    Where tokens are taken away between attention and MLP, fewer go through the latter.
-
-    Attributes:
-        linear: Multiply-accumulates of all linear layers per token.
-        mlp_linear: Of `linear`, the part of the MLP.
-        pair: Multiply-accumulates of both attention products per pair of tokens.
-        attention_linear: Of `linear`, the part of the query and key projections; half of it is
-            that of the queries, or the keys, or the values.
-        attention_pair: Of `pair`, the part of the query-key product.
-    """
-
-    linear: int
-    mlp_linear: int
-    pair: int
-    attention_linear: int
-    attention_pair: int
-
-    @classmethod
-    def of(cls, block: nn.Module) -> BlockCost:
-        """Reads the cost off a timm block's layers."""
-        from torch import nn  # here, for the command's --help does without
-
-        def weights_of(module: Any) -> int:
-            layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
-            return sum(layer.in_features * layer.out_features for layer in layers)
-
-        attention: Any = block.attn
-        width = attention.num_heads * attention.head_dim
-        return cls(
-            linear=weights_of(block),
-            mlp_linear=weights_of(block.mlp),
-            pair=2 * width,
-            attention_linear=2 * width * attention.qkv.in_features,
-            attention_pair=width,
-        )
-
-    def __call__(self, tokens: Count, mlp_tokens: Count | None = None) -> Count:
-        """Cost of the whole block.
-
-        Args:
-            tokens: How many go in.
-            mlp_tokens: How many go through its MLP; None = all.
-        """
-        cost = tokens * self.linear + tokens * tokens * self.pair
-        return cost if mlp_tokens is None else cost - (tokens - mlp_tokens) * self.mlp_linear
-
-    def leading(self, tokens: Count, leading: int) -> Count:
-        """Cost of the block where only some tokens come out.
-
-        Args:
-            tokens: How many go in: the others are keys and values.
-            leading: How many come out, at least where there are so many.
-        """
-        count = np.minimum(tokens, leading)
-        keys_and_values = self.attention_linear
-        cost = tokens * keys_and_values + count * (self.linear - keys_and_values)
-        return cost + count * tokens * self.pair
-
-    def attention_only(self, tokens: int) -> int:
-        """Cost of the block's attention map alone."""
-        return tokens * self.attention_linear + tokens * tokens * self.attention_pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +73,9 @@ class FlopLedger:
         self._heads = {name: head.flops for name, head in vit.heads.items()}
         self._uniform = len(set(self._blocks)) == 1
         self._decoder = None if decoder is None else _DecoderCost.of(decoder)
-        self._single_rows: dict[tuple[int, int, int, frozenset[str]], FlopCount] = {}
+        attention: Any = vit.blocks[0].attn
+        self.blocks = ReducedBlocks(self._blocks, self._prefix, vit.width, attention.head_dim)
+        self._single_rows: dict[tuple[Any, ...], FlopCount] = {}
 
     def count_rows(
         self,
@@ -150,14 +84,16 @@ class FlopLedger:
         *,
         split_block: int | np.ndarray,
         outputs: frozenset[str],
+        plan: ReductionPlan | None = None,
     ) -> FlopCount:
         """`count` of arrays `[B]`; for a single row it is looked up, and not to be written to."""
+        asked: dict[str, Any] = {"split_block": split_block, "outputs": outputs, "plan": plan}
         if len(new_tokens) != 1 or not isinstance(split_block, int):
-            return self.count(new_tokens, cached_tokens, split_block=split_block, outputs=outputs)
-        key = (int(new_tokens[0]), int(cached_tokens[0]), split_block, outputs)
+            return self.count(new_tokens, cached_tokens, **asked)
+        key = (int(new_tokens[0]), int(cached_tokens[0]), *asked.values())
         known = self._single_rows.get(key)
         if known is None:
-            known = self.count(new_tokens, cached_tokens, split_block=split_block, outputs=outputs)
+            known = self.count(new_tokens, cached_tokens, **asked)
             for part in PARTS:
                 getattr(known, part).flags.writeable = False
             if len(self._single_rows) >= _MOST_REMEMBERED:
@@ -172,6 +108,7 @@ class FlopLedger:
         *,
         split_block: int | np.ndarray,
         outputs: Collection[str],
+        plan: ReductionPlan | None = None,
     ) -> FlopCount:
         """Cost of one step per row.
 
@@ -182,6 +119,8 @@ class FlopLedger:
             cached_tokens: Patch tokens cached before this step.
             split_block: K, for all rows or for each.
             outputs: Parts of the belief that are computed.
+            plan: How tokens are reduced; None = not at all. Of a reduction whose effect depends on
+                what the tokens hold (A-ViT), the cost is an upper bound.
 
         Returns:
             Python integers for integer arguments, int64 arrays otherwise.
@@ -192,14 +131,64 @@ class FlopLedger:
             np.asarray(cached_tokens, np.int64),
             np.asarray(split_block, np.int64),
         )
-        extracted = self._blocks_cost(self._prefix + new, 0, split) + new * self._patch
+        if plan is None or not plan.options():
+            extracted, aggregator, tokens = self._plain(new, cached, split, outputs)
+        else:
+            extracted, aggregator, tokens = self._reduced(new, cached, split, outputs, plan)
+        parts = self.parts(new, cached, extracted, aggregator, tokens, outputs)
+        return FlopCount(*(int(part) if scalar else part for part in parts.by_part()))
+
+    def parts(
+        self,
+        new: np.ndarray,
+        cached: np.ndarray,
+        extracted: np.ndarray,
+        aggregator: np.ndarray,
+        tokens: np.ndarray,
+        outputs: Collection[str],
+    ) -> FlopCount:
+        """The cost of a step from that of its blocks; everything int64 `[B]`.
+
+        Args:
+            new: Patches of the new glimpse that are encoded.
+            cached: Patch tokens cached before this step.
+            extracted: What the extractor's blocks cost, where they run.
+            aggregator: What the aggregator's blocks cost.
+            tokens: Patch tokens that come out of the last block.
+            outputs: Parts of the belief that are computed.
+        """
+        extracted = extracted + new * self._patch
         extractor = np.where((new > 0) | (cached == 0), extracted, 0)
-        aggregator = self._aggregator_cost(self._prefix + cached + new, split, outputs)
-        decoder = self._decoder_cost(cached + new, outputs)
         heads = sum(flops for name, flops in self._heads.items() if name in outputs)
-        head = np.full_like(new, heads)
-        parts = (extractor, aggregator, decoder, head)
-        return FlopCount(*(int(part) if scalar else part for part in parts))
+        decoder = self._decoder_cost(tokens, outputs)
+        return FlopCount(extractor, aggregator, decoder, np.full_like(new, heads))
+
+    def _plain(
+        self, new: np.ndarray, cached: np.ndarray, split: np.ndarray, outputs: Collection[str]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Extractor, aggregator, and tokens after the last block."""
+        extracted = self._blocks_cost(self._prefix + new, 0, split)
+        aggregator = self._aggregator_cost(self._prefix + cached + new, split, outputs)
+        return extracted, aggregator, cached + new
+
+    def _reduced(
+        self,
+        new: np.ndarray,
+        cached: np.ndarray,
+        split: np.ndarray,
+        outputs: Collection[str],
+        plan: ReductionPlan,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same where tokens are reduced."""
+        extracted, kept = self.blocks.run(new, 0, split, plan.in_extractor)
+        held = cached + kept
+        merging = self.blocks.merging(held, plan.max_tokens)
+        if plan.max_tokens:
+            held = np.minimum(held, plan.max_tokens)
+        aggregator, tokens = self.blocks.run(
+            held, split, len(self._blocks), plan.in_aggregator, self._leading_tokens(outputs)
+        )
+        return extracted, aggregator + merging, tokens
 
     def _blocks_cost(
         self, tokens: np.ndarray, start: int | np.ndarray, stop: int | np.ndarray

@@ -99,7 +99,8 @@ class GlimpseDecoder(nn.Module):
         Args:
             tokens: `[B, 1+N, D]`, class token first, after the encoder's final norm.
             source: int64 `[B, G]`: which of the N tokens stands for each patch, counted from 1; 0
-                where none does and a mask token stands instead.
+                where none does and a mask token stands instead, -1 where that is so of a patch that
+                was seen.
             attention: Return the last block's attention.
             features: Return the last block's output.
             pixels: Return pixels.
@@ -156,7 +157,7 @@ class GlimpseDecoder(nn.Module):
                 kind = _ENTROPIES[name]
                 rows.append(entropy_of_rows(part, num_prefix_tokens=1, renormalise=kind))
         return {
-            name: torch.cat(rows, 1)[:, 1:].masked_fill(source > 0, 0.0).unflatten(1, self.grid)
+            name: torch.cat(rows, 1)[:, 1:].masked_fill(source != 0, 0.0).unflatten(1, self.grid)
             for name, rows in bits.items()
         }
 
@@ -189,12 +190,12 @@ class GlimpseDecoder(nn.Module):
             parts["attention"] = decoded.attention
         for name, renormalise in _ENTROPIES.items():
             if name in outputs:
-                bits = attention_entropy(decoded.attention, source > 0, renormalise=renormalise)
+                bits = attention_entropy(decoded.attention, source != 0, renormalise=renormalise)
                 parts[name] = bits.unflatten(1, self.grid)
         return parts
 
     def _fill_grid(self, embedded: Tensor, source: Tensor) -> Tensor:
-        index = F.pad(source, (1, 0))  # the class token stands for itself
+        index = F.pad(source.clamp(min=0), (1, 0))  # the class token stands for itself
         gathered = embedded.gather(1, index[..., None].expand(-1, -1, embedded.shape[-1]))
         missing = (index == 0)[..., None]
         missing[:, 0] = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,10 @@ class TokenSet:
         sizes: float `[B, n]`, how many patches each token stands for; None = one each. Attention to
             a token weighs its size: the logarithm is added to the scores.
         source: int64 `[B, G]`, which patch token stands for each patch of the grid, counted from 1;
-            0 = none. None where nobody asks.
+            0 = none, -1 = the patch was seen, but no token stands for it any more. None where
+            nobody asks.
         num_prefix_tokens: Tokens before the patches'; no reduction takes them away.
+        proportional: Whether attention weighs sizes.
     """
 
     values: Tensor
@@ -33,15 +35,18 @@ class TokenSet:
     sizes: Tensor | None = None
     source: Tensor | None = None
     num_prefix_tokens: int = 0
+    proportional: bool = True
 
     @functools.cached_property
     def bias(self) -> Tensor | None:
         """What is added to attention scores, `[B, 1, 1, n]`; None for nothing."""
-        if self.mask is None and self.sizes is None:
+        weighs = self.sizes is not None and self.proportional
+        if self.mask is None and not weighs:
             return None
         values = self.values
         bias = values.new_zeros(values.shape[:2])
-        if self.sizes is not None:
+        if weighs:
+            assert self.sizes is not None
             bias = self.sizes.to(values.dtype).log()
         if self.mask is not None:
             # Added to the scores; timm's explicit attention would also add a mask of booleans.
@@ -56,16 +61,74 @@ class TokenSet:
             return torch.full((batch,), count, device=self.values.device)
         return self.mask.sum(1)
 
+    def without_padding(self) -> TokenSet:
+        """The same tokens, each row's padding after them and as little of it as possible."""
+        if self.mask is None:
+            return self
+        lengths = self.mask.sum(1)
+        longest = int(lengths.max()) if len(lengths) else 0
+        places = torch.arange(self.mask.shape[1], device=self.mask.device)
+        if bool((self.mask == (places < lengths[:, None])).all()):
+            if longest == len(places):
+                return dataclasses.replace(self, mask=None) if bool(self.mask.all()) else self
+            index = places[:longest].expand(len(lengths), -1)
+        else:
+            index = (~self.mask).byte().argsort(dim=1, stable=True)[:, :longest]
+        return self.take(index, lengths)
+
+    def take(self, index: Tensor, lengths: Tensor) -> TokenSet:
+        """Some of the tokens in another order; patches of the others have no token any more.
+
+        Args:
+            index: int64 `[B, m]`, which tokens, prefix tokens first.
+            lengths: int64 `[B]`, how many of each row are not padding.
+        """
+        batch, count = self.values.shape[:2]
+        places = torch.arange(index.shape[1], device=index.device).expand(batch, -1)
+        valid = places < lengths[:, None]
+        # Of every token the place it goes to; tokens that go nowhere are told apart below.
+        moved = index.new_full((batch, count + 1), -1)
+        moved.scatter_(1, torch.where(valid, index, count), places)
+        gathered = index[..., None].expand(-1, -1, self.values.shape[2])
+        return dataclasses.replace(
+            self,
+            values=self.values.gather(1, gathered),
+            mask=None if bool(valid.all()) else valid,
+            sizes=None if self.sizes is None else self.sizes.gather(1, index),
+            source=self.moved_source(moved),
+        )
+
+    def moved_source(self, moved: Tensor) -> Tensor | None:
+        """`source` when tokens go to other places.
+
+        Args:
+            moved: int64 `[B, n or more]`, of each token the place among all tokens that now stands
+                for it; -1 = none.
+        """
+        if self.source is None:
+            return None
+        first = self.num_prefix_tokens
+        places = moved.gather(1, (self.source + first - 1).clamp(min=0))
+        places = torch.where(places < 0, places, places + 1 - first)
+        return torch.where(self.source > 0, places, self.source)
+
     def first(self, count: int) -> TokenSet:
-        """The first prefix tokens alone."""
+        """The first prefix tokens alone; `source` goes on saying what stood for the patches."""
         mask, sizes = (
             None if each is None else each[:, :count] for each in (self.mask, self.sizes)
         )
-        return TokenSet(self.values[:, :count], mask, sizes, num_prefix_tokens=count)
+        return TokenSet(self.values[:, :count], mask, sizes, self.source, count, self.proportional)
 
     def with_values(self, values: Tensor) -> TokenSet:
         """The same tokens after a layer."""
-        changed = TokenSet(values, self.mask, self.sizes, self.source, self.num_prefix_tokens)
+        changed = TokenSet(
+            values,
+            self.mask,
+            self.sizes,
+            self.source,
+            self.num_prefix_tokens,
+            self.proportional,
+        )
         if "bias" in vars(self) and values.dtype == self.values.dtype:
             vars(changed)["bias"] = self.bias  # computed once for all blocks
         return changed
@@ -75,7 +138,8 @@ class Attended(NamedTuple):
     """What a block's attention has computed.
 
     Attributes:
-        attention: `[B, heads, n, n]`, softmax over the last axis, at least float32.
+        attention: `[B, heads, n, n]`, softmax over the last axis, at least float32; may be empty
+            for a reduction that does not read it.
         keys: `[B, heads, n, d]`.
     """
 
@@ -84,7 +148,11 @@ class Attended(NamedTuple):
 
 
 class Reduction(Protocol):
-    """Takes tokens away between the attention and the MLP of a block."""
+    """Takes tokens away between the attention and the MLP of a block.
+
+    One with the attribute `reads_attention` False is given keys alone, which lets the attention run
+    fused.
+    """
 
     def __call__(self, tokens: TokenSet, attended: Attended) -> TokenSet:
         """The tokens that go on: fewer, with sizes and source brought up to date.
@@ -101,10 +169,13 @@ class BlockCount(NamedTuple):
     Attributes:
         attention: Tokens in its attention.
         mlp: Tokens in its MLP.
+        leading: How many tokens came out, from the first, where the others were keys and values
+            alone; None = all.
     """
 
     attention: Tensor
     mlp: Tensor
+    leading: int | None = None
 
 
 def run_block(
@@ -139,7 +210,9 @@ def run_block(
         mixed, _ = _attend(layer, entering, bias)
         values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
     else:
-        mixed, attended = _attend(layer, entering, bias, explain=True)
+        reads: Literal["all", "keys"]
+        reads = "all" if getattr(reduction, "reads_attention", True) else "keys"
+        mixed, attended = _attend(layer, entering, bias, explain=reads)
         assert attended is not None  # asked for
         values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
         entered = tokens.with_values(values)
@@ -169,7 +242,7 @@ def _attend(
     bias: Tensor | None,
     *,
     leading: int | None = None,
-    explain: bool = False,
+    explain: Literal["all", "keys"] | None = None,
 ) -> tuple[Tensor, Attended | None]:
     """Runs an attention layer.
 
@@ -178,12 +251,13 @@ def _attend(
         values: `[B, n, D]`, after the block's norm.
         bias: What is added to the scores, `[B, 1, 1, n]`; None = nothing.
         leading: How many tokens, from the first, attend; the others are attended to. None = all.
-        explain: Also return what the attention was, for which the products are written out.
+        explain: Also return what the attention was: "all", for which the products are written out,
+            or the keys alone.
 
     Returns:
         `[B, n, D]`, or `[B, leading, D]`; and what the attention was, if that was asked for.
     """
-    if leading is None and not explain and not is_plain_attention(layer):
+    if leading is None and explain is None and not is_plain_attention(layer):
         return layer(values, attn_mask=bias), None
     modules, asking = layer._modules, values  # looking up attributes of modules takes longer
     if leading is None:
@@ -193,9 +267,11 @@ def _attend(
         (query,) = _project(layer, asking, parts=1)
         key, value = _project(layer, values, parts=2, first=1)
     attended = None
-    if layer.fused_attn and not explain:
+    if layer.fused_attn and explain != "all":
         dropout = layer.attn_drop.p if layer.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout)
+        if explain is not None:
+            attended = Attended(key.new_empty(0), key)
     else:
         attention = _softmax_scores(layer, query, key, bias)
         mixed = call(modules["attn_drop"], attention.to(value.dtype)) @ value

@@ -29,6 +29,11 @@ class TrainingConfig:
         blind_probability: Share of batches that see nothing and so train the first belief.
         curriculum: Share of all steps that begin the run with many glimpses and K = 0, which gets
             the classifier off its plateau.
+        reduction_warmup: Share of all steps before an encoder that reduces tokens begins to.
+        reduction_full: Share of all steps after which it does so with its full strength; between
+            the two it rises along EViT's cosine. Not of A-ViT, whose losses do that.
+        ponder_weight: Weight of A-ViT's ponder loss, the blocks that a token goes through.
+        distribution_weight: Weight of A-ViT's other loss, where tokens should halt.
         precision: Of matrix products; "auto" takes bfloat16 where it is native.
         seed: Of everything random.
         num_workers: Processes that load images.
@@ -54,6 +59,10 @@ class TrainingConfig:
     full_view_probability: Share = 0.12
     blind_probability: Share = 0.03
     curriculum: Share = 0.125
+    reduction_warmup: Share = 0.03
+    reduction_full: Share = 0.33
+    ponder_weight: Amount = 5e-4
+    distribution_weight: Amount = 1e-3
     precision: Precision = "auto"
     seed: NotNegative = 0
     num_workers: NotNegative = 1
@@ -62,6 +71,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.reduction_full < self.reduction_warmup:
+            raise ValueError(
+                f"reduction_full={self.reduction_full} is before reduction_warmup="
+                f"{self.reduction_warmup}; expected {self.reduction_warmup} to 1"
+            )
         if self.precision == "int8":
             raise ValueError(
                 "precision='int8' is for inference alone; train with float32, bfloat16 or auto"

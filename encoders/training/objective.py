@@ -9,6 +9,7 @@ from torch import Tensor
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.patches import patchify, pixel_targets
 from encoders.protocol import Belief
+from encoders.reduction.halting_losses import distribution_loss, ponder_loss
 from encoders.training.config import TrainingConfig
 
 
@@ -76,7 +77,8 @@ def tore_loss(
         config: Weights of the terms.
 
     Returns:
-        `total`, `classification` and `reconstruction`, scalars. The squared error is averaged over
+        `total`, `classification` and `reconstruction`, of an encoder whose tokens halt `ponder` and
+        `distribution` too, scalars. The squared error is averaged over
         the unseen patches of each image first and over images after, so that no image weighs more
         for having seen less.
     """
@@ -91,4 +93,12 @@ def tore_loss(
     total = losses.get("classification", targets.new_zeros(()))
     if "reconstruction" in losses:
         total = total + config.reconstruction_weight * losses["reconstruction"]
+    for halting in () if belief.reduced is None else belief.reduced.halting:
+        for name, weight, loss in (
+            ("ponder", config.ponder_weight, ponder_loss),
+            ("distribution", config.distribution_weight, distribution_loss),
+        ):
+            value = loss(halting).to(total)
+            losses[name] = losses.get(name, 0.0) + value
+            total = total + weight * value
     return {"total": total, **losses}

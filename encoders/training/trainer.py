@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.vit import set_fused_attention
+from encoders.reduction.config import eased_share
 from encoders.storage import load_encoder, load_strictly, save_encoder
 from encoders.support.files import replacing, write_text
 from encoders.support.precision import autocast, resolve_precision
@@ -263,13 +264,24 @@ class EncoderTrainer:
             group["lr"] = self._learning_rate()
         with autocast(self.device, self.dtype):
             patches, targets = glimpses_and_targets(self.encoder, images, patch_ids)
-            belief = self.model(patches, patch_ids, split, objective_outputs(self.encoder))
+            belief = self.model(
+                patches, patch_ids, split, objective_outputs(self.encoder), **self._reduction()
+            )
         losses = tore_loss(belief, targets, labels, patch_ids.flatten(1), config)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(losses["total"])
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _reduction(self) -> dict[str, Any]:
+        """The encoder's reduction as strong as it is at this step; nothing where it has none."""
+        reduction = self.encoder.plan.reduction
+        if reduction.name == "none":
+            return {}
+        begin, full = self.config.reduction_warmup, self.config.reduction_full
+        share = eased_share(self.step, begin * self.total_steps, full * self.total_steps)
+        return {"reduction": reduction.eased(share)}
 
     def _batches(self, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
         config, world = self.config, self.accelerator.num_processes

@@ -53,6 +53,35 @@ def test_encoders_are_called_after_their_run_unless_given_a_name(run):
     assert third.name == "encoder-AVE-ImageFolder-v0-mine-1"
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "most"),
+    [
+        ("evit:keep_rate=0.5,blocks=0+1", "both", 0),
+        ("tome:r=1", "aggregator", 12),
+        ("avit:gate_scale=2.0,gate_center=1.0", "extractor", 0),
+    ],
+)
+def test_an_encoder_is_trained_with_a_reduction_and_carries_it(run, text, place, most):
+    sizes = ("--image-size", 32, 32, "--patch-size", 8)
+    how = ("--reduction", text, "--reduction-in", place, "--max-tokens", most)
+    folder = run(*sizes, *how, "--reduction-full", 0.5, "--curriculum", 0)
+    options = load_encoder(folder).resolve_options({})
+    assert (options["reduction"], options["reduction_in"]) == (text, place)
+    assert options.get("max_tokens", 0) == most
+    again = run("--init-from", folder, *sizes[:3], "--max-tokens", 9)  # from trained weights
+    options = load_encoder(again).resolve_options({})
+    assert (options["reduction"], options["max_tokens"]) == (text, 9)
+    off = run("--init-from", folder, *sizes[:3], "--reduction", "none")
+    assert "reduction_in" not in load_encoder(off).resolve_options({})
+
+
+def test_a_memory_that_holds_no_glimpse_is_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        run("--max-tokens", 3)
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "max_tokens=3 is less than the 4 patches of one glimpse; expected at least 4" in said
+
+
 def test_a_run_starts_from_other_weights(run, tmp_path, capsys):
     source = tiny_encoder(class_names=tuple("abcde"), image_size=(32, 64))
     start = save_encoder(source, tmp_path / "start")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import raises_naming
-from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.functional.classification import binary_auroc, multiclass_f1_score
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
@@ -132,3 +132,64 @@ def test_curves_of_a_table_join_the_seeds_of_one_agent(tmp_path):
 def test_runs_that_cannot_stand_in_one_figure_are_refused(runs, words):
     with raises_naming(SystemExit, words):
         load("draw_curves").read_rows(ROOT / "results/synthetic.csv", runs)
+
+
+def test_a_bounded_memory_stops_growing(tmp_path):
+    table = tmp_path / "bounded.csv"
+    run("benchmarks/bounded_memory.py", "--smoke", "--output", table)
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    bounded = [row for row in rows if row["max_tokens"] == "8"]
+    free = [row for row in rows if row["max_tokens"] == "none"]
+    assert [row["tokens"] for row in bounded] == ["8", "8"]
+    assert bounded[0]["gflops"] == bounded[1]["gflops"]
+    assert bounded[0]["bytes"] == bounded[1]["bytes"]
+    assert float(free[0]["gflops"]) < float(free[1]["gflops"])
+
+
+def test_points_of_accuracy_and_cost_are_computed_once(tmp_path):
+    first = run("benchmarks/pareto.py", "--smoke", "--output", tmp_path)
+    points = {path: path.stat().st_mtime_ns for path in (tmp_path / "points").iterdir()}
+    assert len(points) == first.count("GFLOPs") == 3
+    again = run("benchmarks/pareto.py", "--smoke", "--output", tmp_path)
+    assert "GFLOPs" not in again
+    assert points == {path: path.stat().st_mtime_ns for path in (tmp_path / "points").iterdir()}
+    assert (tmp_path / "pareto.png").read_bytes()[:4] == b"\x89PNG"
+    with (tmp_path / "pareto.csv").open() as file:
+        rows = {row["reduction"]: row for row in csv.DictReader(file)}
+    alone = rows["none"]
+    assert alone["way"] == "TORE alone"
+    assert float(alone["gflops_share"]) == 1
+    assert float(alone["difference"]) == 0
+    for text in ("tome:r=2", "evit:keep_rate=0.5"):
+        assert rows[text]["way"] == "both"
+        assert float(rows[text]["gflops"]) < float(alone["gflops"])
+        low, high = (float(rows[text][f"difference_{end}"]) for end in ("lo", "hi"))
+        assert low <= float(rows[text]["difference"]) <= high
+
+
+def test_the_macro_f1_is_torchmetrics():
+    rng = np.random.default_rng(0)
+    predicted, labels = rng.integers(0, 5, (2, 200))
+    expected = multiclass_f1_score(
+        torch.from_numpy(predicted), torch.from_numpy(labels), 5, average="macro"
+    )
+    found = load("avit_study").macro_f1(predicted, labels, 5)
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_study_of_halting_trains_three_models_once(tmp_path):
+    run("benchmarks/avit_study.py", "--smoke", "--output", tmp_path)
+    with (tmp_path / "study.csv").open() as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["plain", "avit", "avit-finetuned"]
+    assert rows["avit-finetuned"]["starts_from"] == "plain"
+    for row in rows.values():
+        assert float(row["gflops"]) <= float(rows["plain"]["gflops"])
+        assert 1 <= float(row["blocks_per_token"]) <= 3
+    with (tmp_path / "depths.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == int(rows["plain"]["scenes"])
+    weights = tmp_path / "plain" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    run("benchmarks/avit_study.py", "--smoke", "--output", tmp_path)
+    assert weights.stat().st_mtime_ns == before

@@ -9,9 +9,10 @@ import torch
 from helpers import random_images, take_patches, tiny_encoder
 from torch.utils.flop_counter import FlopCounterMode
 
-from encoders.flops.ledger import BlockCost
+from encoders.flops.block import BlockCost
 from encoders.layers.patches import token_sources
 from encoders.layers.vit import TokenSet, run_block, set_fused_attention
+from encoders.reduction.base import ReductionPass
 
 ENCODER = tiny_encoder(dtype=torch.float64)
 WIDTH = ENCODER.width
@@ -75,9 +76,17 @@ def test_a_reduction_costs_what_torch_counts(count):
 @torch.no_grad()
 def test_a_vision_transformer_runs_reductions_where_it_is_told_to():
     vit = ENCODER.backbone
-    after, counts = vit.run_blocks(tokens_of(), 0, 3, {1: keep_most_attended(4)})
+
+    class InBlockOne(ReductionPass):
+        def within(self, block):
+            return keep_most_attended(4) if block == 1 else None
+
+    after, counts = vit.run_blocks(tokens_of(), 0, 3, InBlockOne())
     assert after.values.shape[1] == 5
-    assert {index: count.mlp.tolist() for index, count in counts.items()} == {1: [5, 5, 5]}
+    seen = {
+        index: (*count.attention.tolist(), *count.mlp.tolist()) for index, count in counts.items()
+    }
+    assert seen == {0: (9,) * 6, 1: (9,) * 3 + (5,) * 3, 2: (5,) * 6}
 
 
 @torch.no_grad()

@@ -13,19 +13,26 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
+from encoders.families.tore.checks import check_images, checked_glimpse
+from encoders.families.tore.options import ToreOptions, require_reduction
 from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
 from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
-from encoders.flops.count import Cost, FlopCount
+from encoders.flops.count import PARTS, Cost, FlopCount
 from encoders.flops.ledger import FlopLedger
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
-from encoders.layers.vit import TokenSet
+from encoders.layers.vit import BlockCount, TokenSet
 from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
+from encoders.reduction.base import ReductionPass
+from encoders.reduction.config import Reduction
+from encoders.reduction.passes import make_pass
+from encoders.reduction.plan import ReductionPlan, make_plan
+from encoders.reduction.trace import trace_of
 
 
 class GlimpseEncoder(nn.Module, HubExchange):
@@ -64,6 +71,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
+        self._known_options = ToreOptions(config, vit)
 
     def __repr__(self) -> str:
         """What the encoder is, in a few lines; `print(encoder.backbone)` shows its layers."""
@@ -101,27 +109,48 @@ class GlimpseEncoder(nn.Module, HubExchange):
     @property
     def default_split_block(self) -> int:
         """TORE's K where the caller does not choose one."""
-        chosen = self.config.default_split_block
-        return 2 * self.depth // 3 if chosen is None else chosen
+        return self._options.default_split_block
+
+    @property
+    def plan(self) -> ReductionPlan:
+        """How it reduces tokens where the caller does not say."""
+        return self._options.plan({})
 
     def resolve_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Checks the options of this family, which are `split_block`, TORE's K.
+        """Checks the options of this family.
+
+        They are `split_block`, TORE's K; `reduction`, which tokens are dropped, merged or halted
+        within blocks (see `encoders.reduction.config`); `reduction_in`, where; and `max_tokens`,
+        how many patch tokens are remembered at most, 0 = all.
 
         Returns:
-            `split_block`; the encoder's default where it is left out or None.
+            `split_block`, and the others as far as they have an effect; the encoder's defaults
+            where they are left out or None.
 
         Raises:
-            ValueError: Another option, or a K outside [0, depth].
+            ValueError: Another option, a K outside [0, depth], or a reduction that this encoder
+                cannot have.
         """
-        if unknown := sorted(set(options) - {"split_block"}):
-            raise ValueError(
-                f"encoder {self.config.name!r} has no options {unknown}; it has 'split_block'"
-            )
-        return {"split_block": self._check_split(options.get("split_block"))}
+        return self._options.resolve(options)
+
+    def check_glimpse_size(self, patches: int, options: Mapping[str, Any]) -> None:
+        """Refuses options that cannot be had with glimpses of so many patches.
+
+        Raises:
+            ValueError: `max_tokens` is less than what one glimpse shows.
+        """
+        self._options.check_glimpse_size(patches, options)
 
     def describe(self, options: Mapping[str, Any]) -> str:
-        """Name and K, e.g. "tore-nano, K = 4"."""
-        return f"{self.config.name}, K = {self.resolve_options(options)['split_block']}"
+        """Name, K and reduction, e.g. "tore-nano, K = 4, tome:r=4 in the aggregator"."""
+        words = [self.config.name, f"K = {self._options.resolve(options)['split_block']}"]
+        return ", ".join(filter(None, [*words, str(self._options.plan(options))]))
+
+    @property
+    def _options(self) -> ToreOptions:
+        if self._known_options.config is not self.config:  # which may be replaced
+            self._known_options = ToreOptions(self.config, self.backbone)
+        return self._known_options
 
     def parts(self) -> dict[str, EncoderPart]:
         """Backbone, class head, decoder and pixel head; see `encoders.parts`."""
@@ -158,6 +187,19 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.backbone.reset_head(len(class_names), seed)
         return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
 
+    def with_reduction(self, **options: Any) -> GlimpseEncoder:
+        """The encoder with other reductions of its own; weights are shared.
+
+        Args:
+            **options: `reduction`, `reduction_in` and `max_tokens`; those left out stay.
+
+        Raises:
+            ValueError: They cannot be run here.
+        """
+        config = dataclasses.replace(self.config, **options)
+        require_reduction(options.get("reduction_in"), make_plan(vars(config)).reduction)
+        return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
+
     def init_state(self, batch_size: int, capacity: int | None = None) -> ToreState:
         """An empty cache on the encoder's device.
 
@@ -186,6 +228,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         state: ToreState,
         split_block: int | Tensor | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> Observed:
         """Takes in one glimpse per row; no gradients (see `forward` for training).
 
@@ -196,39 +239,68 @@ class GlimpseEncoder(nn.Module, HubExchange):
             state: Cache of the B rows; updated in place.
             split_block: TORE's K in [0, depth], one for all or int64 `[B]`; None = the default.
             outputs: Which parts of the belief to compute, of `OUTPUTS`.
+            **options: `reduction`, `reduction_in` and `max_tokens`; see `resolve_options`.
 
         Returns:
             The belief after this glimpse, the state, and what that took; unpacks as the first two.
 
         Raises:
-            ValueError: Shapes, ids, K or outputs that do not fit; a K other than the cached one.
+            ValueError: Shapes, ids, K, outputs or options that do not fit; a K other than the
+                cached one.
         """
         outputs = self._check_outputs(outputs)
-        patch_ids = self._check_glimpse(patches, patch_ids, len(state))
+        plan = self._options.plan_of_call(options)
+        patch_ids = checked_glimpse(self.config, patches, patch_ids, len(state))
+        new = (patch_ids.numpy() >= 0).sum(1)
+        if plan.max_tokens:
+            self.check_glimpse_size(int(new.max(initial=0)), options)
         if isinstance(split_block, Tensor) and split_block.ndim:
-            cost = self._cost(patch_ids, state, split_block.cpu().numpy(), outputs)
-            belief = self._observe_by_split(patches, patch_ids, state, split_block, outputs)
-            return Observed(belief, state, cost)
-        split = self._check_split(split_block)
+            return self._observe_by_split(patches, patch_ids, state, split_block, outputs, options)
+        split = self._options.split(split_block)
         state.require_split(split)
-        cost = self._cost(patch_ids, state, split, outputs)
-        prefix, tokens = tore.extract(self.backbone, patches, patch_ids, split)
-        state.append(prefix, tokens, patch_ids, split)
+        cached = state.token_counts.numpy().copy()
+        scratch = state.patches.numpy() + new
+        extraction = self._make_pass(plan.in_extractor, 0, split)
+        glimpse, extracted = tore.extract(self.backbone, patches, patch_ids, split, extraction)
+        state.append(glimpse, patch_ids, split)
+        merging = np.zeros_like(cached)
+        if plan.max_tokens:
+            merging = self._ledger.blocks.merging(state.token_counts.numpy(), plan.max_tokens)
+            state.bound(plan.max_tokens, room=int(new.max(initial=0)))
         unseen = state.glimpse_counts.numpy() == 0
         if unseen.any():
-            nothing = tore.extract_nothing(self.backbone, split).values
+            alone = self._make_pass(plan.in_extractor, 0, split)
+            nothing = tore.extract_nothing(self.backbone, split, 1, alone).values
             rows = torch.from_numpy(unseen).to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
-        return Observed(self._aggregate(state.sequence(), split, outputs), state, cost)
+        belief, aggregated, kept = self._aggregate(state.sequence(), split, outputs, plan)
+        count = functools.partial(self._ledger.count_rows, split_block=split, outputs=outputs)
+        without = dataclasses.replace(plan, max_tokens=0) if plan.max_tokens else plan
+        if plan.options():
+            blocks = self._ledger.blocks
+            extractor = blocks.ran(extracted, plan.in_extractor)
+            if not extracted:
+                extractor, _ = blocks.run(new, 0, split, None)
+            aggregator = merging + blocks.ran(aggregated, plan.in_aggregator)
+            spent = self._ledger.parts(new, cached, extractor, aggregator, kept, outputs)
+        else:
+            spent = count(new, cached)
+        anew = count(scratch, np.zeros_like(scratch), plan=without)
+        return Observed(belief, state, Cost(spent=spent, without_recycling=anew))
 
     @torch.no_grad()
     def prior(
-        self, outputs: Collection[str] = ("latent", "logits"), split_block: int | None = None
+        self,
+        outputs: Collection[str] = ("latent", "logits"),
+        split_block: int | None = None,
+        **options: Any,
     ) -> Belief:
         """The belief before any glimpse, batch of one: a constant of the weights."""
         outputs = self._check_outputs(outputs)
-        split = self._check_split(split_block)
-        return self._aggregate(tore.extract_nothing(self.backbone, split), split, outputs)
+        split, plan = self._options.split(split_block), self._options.plan_of_call(options)
+        alone = self._make_pass(plan.in_extractor, 0, split)
+        nothing = tore.extract_nothing(self.backbone, split, 1, alone)
+        return self._aggregate(nothing, split, outputs, plan)[0]
 
     def forward(
         self,
@@ -236,6 +308,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         patch_ids: Tensor,
         split_block: int | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> Belief:
         """All glimpses of an episode at once, with gradients.
 
@@ -244,23 +317,37 @@ class GlimpseEncoder(nn.Module, HubExchange):
             patch_ids: int64 `[B, T, n]`; -1 = padding; a glimpse may be padding altogether.
             split_block: TORE's K in [0, depth]; None = the encoder's default.
             outputs: Which parts of the belief to compute, of `OUTPUTS`.
+            **options: As for `observe`.
 
         Returns:
             The belief after the last glimpse; equal to that of `observe` glimpse after glimpse.
         """
         outputs = self._check_outputs(outputs)
-        split = self._check_split(split_block)
-        tokens = tore.extract_all(self.backbone, patches, patch_ids, split)
-        return self._aggregate(tokens, split, outputs)
+        split, plan = self._options.split(split_block), self._options.plan_of_call(options)
+        extraction = self._make_pass(plan.in_extractor, 0, split)
+        tokens = tore.extract_all(
+            self.backbone,
+            patches,
+            patch_ids,
+            split,
+            extraction,
+            self._make_pass(plan.in_extractor, 0, split),
+            plan.max_tokens,
+        )
+        return self._aggregate(tokens, split, outputs, plan, extraction)[0]
 
     def forward_full(
-        self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
+        self, images: Tensor, outputs: Collection[str] = ("latent", "logits"), **options: Any
     ) -> Belief:
-        """The plain Vision Transformer on all patches of normalised images `[B, 3, H, W]`."""
-        self._check_images(images)
+        """The Vision Transformer on all patches of normalised images `[B, 3, H, W]`.
+
+        Nothing is recycled; tokens are reduced in all blocks where the options, or the encoder's
+        own, say so for the aggregator.
+        """
+        check_images(self.config, images)
         patches = pixel_layout.patchify(images, self.config.patch_size)
         ids = torch.arange(patches.shape[1]).expand(len(images), 1, -1)
-        return self(patches[:, None], ids, split_block=0, outputs=outputs)
+        return self(patches[:, None], ids, split_block=0, outputs=outputs, **options)
 
     def embed(self, images: Tensor) -> Tensor:
         """All patches of normalised images `[B, 3, H, W]` before the first block, `[B, G, D]`."""
@@ -292,6 +379,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         parts: Tensor,
         split_block: int | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> Belief:
         """TORE on whole images divided into parts, each a glimpse of its own.
 
@@ -301,8 +389,9 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 patches labelled -1 belong to no part and are not seen.
             split_block: TORE's K.
             outputs: Which parts of the belief to compute.
+            **options: As for `observe`.
         """
-        self._check_images(images)
+        check_images(self.config, images)
         labels = torch.as_tensor(parts).flatten().cpu()
         if labels.numel() != self.grid[0] * self.grid[1]:
             raise ValueError(f"parts of shape {tuple(parts.shape)}, expected {self.grid}")
@@ -313,7 +402,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
             ids[row, : len(group)] = group
         patches = pixel_layout.patchify(images, self.config.patch_size)
         chosen = patches[:, ids.clamp(min=0).to(images.device)]
-        return self(chosen, ids.expand(len(images), -1, -1), split_block, outputs)
+        return self(chosen, ids.expand(len(images), -1, -1), split_block, outputs, **options)
 
     def flops(
         self,
@@ -321,42 +410,59 @@ class GlimpseEncoder(nn.Module, HubExchange):
         cached_tokens: int | Sequence[int] | np.ndarray,
         split_block: int | np.ndarray | None = None,
         outputs: Collection[str] = ("latent", "logits"),
+        **options: Any,
     ) -> FlopCount:
         """Multiply-accumulates of one `observe` per row; see `encoders.flops`.
+
+        Where tokens halt by what they hold (A-ViT), an upper bound.
 
         Args:
             new_tokens: Patches of the new glimpse that are encoded.
             cached_tokens: Patch tokens cached before this step.
             split_block: TORE's K; None = the encoder's default.
             outputs: Parts of the belief that are computed.
+            **options: As for `observe`.
         """
-        outputs = self._check_outputs(outputs)
+        outputs, plan = self._check_outputs(outputs), self._options.plan_of_call(options)
         split = self.default_split_block if split_block is None else split_block
-        return self._ledger.count(new_tokens, cached_tokens, split_block=split, outputs=outputs)
-
-    def _cost(
-        self,
-        patch_ids: Tensor,
-        state: ToreState,
-        split_block: int | np.ndarray,
-        outputs: frozenset[str],
-    ) -> Cost:
-        """What taking in a glimpse takes, seen before it is taken in."""
-        new = (patch_ids.numpy() >= 0).sum(1)
-        cached = state.token_counts.numpy()
-        count = functools.partial(self._ledger.count_rows, split_block=split_block, outputs=outputs)
-        return Cost(
-            spent=count(new, cached), without_recycling=count(cached + new, np.zeros_like(cached))
+        return self._ledger.count(
+            new_tokens, cached_tokens, split_block=split, outputs=outputs, plan=plan
         )
 
-    def _aggregate(self, tokens: TokenSet, split_block: int, outputs: frozenset[str]) -> Belief:
-        vit = self.backbone
+    def _make_pass(
+        self, reduction: Reduction | None, start: int, stop: int
+    ) -> ReductionPass | None:
+        return None if reduction is None else make_pass(reduction, self.depth, start, stop)
+
+    def _aggregate(
+        self,
+        tokens: TokenSet,
+        split_block: int,
+        outputs: frozenset[str],
+        plan: ReductionPlan,
+        extraction: ReductionPass | None = None,
+    ) -> tuple[Belief, dict[int, BlockCount], np.ndarray]:
+        """The belief, how many tokens went through each block, and how many came out."""
+        vit, before = self.backbone, tokens
         leading = vit.leading_tokens(outputs)
-        tokens, _ = vit.run_blocks(tokens, split_block, vit.depth, leading=leading)
+        aggregation = self._make_pass(plan.in_aggregator, split_block, vit.depth)
+        if plan.options():
+            aggregation = aggregation or ReductionPass()  # for the counts
+            tokens = dataclasses.replace(tokens, proportional=plan.proportional).without_padding()
+            before = tokens
+        tokens, counts = vit.run_blocks(
+            tokens, split_block, vit.depth, aggregation, leading=leading
+        )
+        kept = np.zeros(len(tokens.values), np.int64)
+        if plan.options():
+            kept = (tokens.lengths.cpu() - vit.num_prefix_tokens).clamp(min=0).numpy()
         if leading is not None and split_block == vit.depth:
             tokens = tokens.first(leading)  # all are cached, and no more are wanted
-        normalised, latent = vit.pool(tokens.values, tokens.mask)
+        normalised, latent = vit.pool(tokens.values, tokens.mask, tokens.sizes)
         belief = Belief(latent=latent)
+        if plan.options():
+            first = vit.num_prefix_tokens
+            belief.reduced = trace_of(tokens.source, before.source, aggregation, extraction, first)
         if "tokens" in outputs:
             belief.tokens = normalised
         if "logits" in outputs:
@@ -369,7 +475,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 normalised = torch.cat([normalised[:, :1], normalised[:, first:]], 1)
             for name, values in self.decoder.decode(normalised, tokens.source, outputs).items():
                 setattr(belief, name, values)
-        return belief
+        return belief, counts, kept
 
     def _observe_by_split(
         self,
@@ -378,31 +484,28 @@ class GlimpseEncoder(nn.Module, HubExchange):
         state: ToreState,
         split_blocks: Tensor,
         outputs: frozenset[str],
-    ) -> Belief:
+        options: Mapping[str, Any],
+    ) -> Observed:
         """Runs the rows of each K together and puts the results back in order."""
         if split_blocks.shape != state.token_counts.shape:
             raise ValueError(
                 f"split_block of shape {tuple(split_blocks.shape)} for {len(state)} rows"
             )
         groups = []
+        spent, anew = (np.zeros((len(PARTS), len(state)), np.int64) for _ in range(2))
         for split in split_blocks.unique().tolist():
             rows = (split_blocks.cpu() == split).nonzero(as_tuple=True)[0]
             part = state.select(rows)
             group = rows.to(patches.device)
-            belief, part = self.observe(patches[group], patch_ids[rows], part, split, outputs)
-            state.put(rows, part)
-            groups.append((group, belief))
-        merged = Belief()
-        for name in OUTPUTS:
-            values = [(rows, getattr(belief, name)) for rows, belief in groups]
-            if values[0][1] is None:
-                continue
-            length = max(value.shape[1] for _, value in values)
-            whole = values[0][1].new_zeros(len(state), length, *values[0][1].shape[2:])
-            for rows, value in values:
-                whole[rows, : value.shape[1]] = value
-            setattr(merged, name, whole)
-        return merged
+            observed = self.observe(
+                patches[group], patch_ids[rows], part, split, outputs, **options
+            )
+            state.put(rows, observed.state)
+            groups.append((group, observed.belief))
+            spent[:, rows.numpy()] = observed.cost.spent.by_part()
+            anew[:, rows.numpy()] = observed.cost.without_recycling.by_part()
+        cost = Cost(FlopCount(*spent), FlopCount(*anew))
+        return Observed(_merge_beliefs(groups, len(state)), state, cost)
 
     def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
         chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
@@ -414,38 +517,20 @@ class GlimpseEncoder(nn.Module, HubExchange):
             raise ValueError(f"'logits' need a class head, and {self.config.name!r} has none")
         return chosen
 
-    def _check_split(self, split_block: int | Tensor | None) -> int:
-        split = self.default_split_block if split_block is None else int(split_block)
-        if not 0 <= split <= self.depth:
-            raise ValueError(f"split_block {split} is outside [0, {self.depth}]")
-        return split
 
-    def _check_glimpse(self, patches: Tensor, patch_ids: Tensor, rows: int) -> Tensor:
-        patch_ids = torch.as_tensor(patch_ids).cpu()
-        side = self.config.patch_size
-        expected = (rows, patch_ids.shape[-1], 3, side, side)
-        if patch_ids.shape[:-1] != (rows,) or tuple(patches.shape) != expected:
-            raise ValueError(
-                f"patches {tuple(patches.shape)} with patch_ids {tuple(patch_ids.shape)}; expected "
-                f"[B, n, 3, {side}, {side}] and [B, n] with B = {rows}, the rows of the state"
-            )
-        limit = self.grid[0] * self.grid[1]
-        if not patch_ids.numel():
-            return patch_ids
-        lowest, highest = patch_ids.numpy().min(), patch_ids.numpy().max()
-        if not -1 <= lowest <= highest < limit:
-            raise ValueError(
-                f"patch ids from {lowest} to {highest}; expected 0..{limit - 1}, or -1 for padding"
-            )
-        return patch_ids
-
-    def _check_images(self, images: Tensor) -> None:
-        expected = (3, *self.config.image_size)
-        if tuple(images.shape[1:]) != expected:
-            raise ValueError(
-                f"images of shape {tuple(images.shape)}; {self.config.name!r} expects "
-                f"[B, {', '.join(map(str, expected))}]"
-            )
+def _merge_beliefs(groups: Sequence[tuple[Tensor, Belief]], count: int) -> Belief:
+    """One belief of `count` rows from those of groups of them; shorter rows end in zeros."""
+    merged = Belief()
+    for name in OUTPUTS:
+        values = [(rows, getattr(belief, name)) for rows, belief in groups]
+        if values[0][1] is None:
+            continue
+        length = max(value.shape[1] for _, value in values)
+        whole = values[0][1].new_zeros(count, length, *values[0][1].shape[2:])
+        for rows, value in values:
+            whole[rows, : value.shape[1]] = value
+        setattr(merged, name, whole)
+    return merged
 
 
 def build_encoder(config: EncoderConfig, seed: int = 0) -> GlimpseEncoder:

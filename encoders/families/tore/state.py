@@ -18,8 +18,10 @@ from torch import Tensor
 
 from encoders.families.tore.surgery import PatchVit
 from encoders.layers.vit import TokenSet
+from encoders.reduction.memory import merge_down_to
 
 _UNSET = -1
+_DROPPED = -1
 
 
 @dataclasses.dataclass(repr=False)
@@ -33,13 +35,16 @@ class ToreState:
         buffer: float `[B, P + capacity, D]`: running mean of the glimpses' prefix tokens, then
             their patch tokens at depth K in the order of arrival.
         source: int64 `[B, G]`, on the buffer's device: which cached token stands for each patch of
-            the grid, counted from 1; 0 for a patch never seen.
+            the grid, counted from 1; 0 for a patch never seen, -1 for one that was seen and whose
+            token was dropped.
         token_counts: int64 `[B]` on the CPU: cached patch tokens.
-        glimpse_counts: int64 `[B]` on the CPU: glimpses with at least one token.
+        glimpse_counts: int64 `[B]` on the CPU: glimpses with at least one patch.
         split_blocks: int64 `[B]` on the CPU: the K of the cached tokens, -1 for an empty row.
         num_prefix_tokens: P.
         sizes: float `[B, capacity]`, how many patches each cached token stands for; None = one
             each, as long as nothing merges them.
+        patch_counts: int64 `[B]` on the CPU: patches taken in; None = as many as tokens, as long as
+            no reduction leaves fewer.
     """
 
     buffer: Tensor
@@ -49,6 +54,7 @@ class ToreState:
     split_blocks: Tensor
     num_prefix_tokens: int
     sizes: Tensor | None = None
+    patch_counts: Tensor | None = None
 
     @classmethod
     def empty(cls, batch_size: int, capacity: int, vit: PatchVit) -> ToreState:
@@ -85,6 +91,11 @@ class ToreState:
         return self.token_counts
 
     @property
+    def patches(self) -> Tensor:
+        """Patches taken in by every row, whatever became of their tokens, int64 `[B]`."""
+        return self.token_counts if self.patch_counts is None else self.patch_counts
+
+    @property
     def capacity(self) -> int:
         """Patch tokens a row has room for; grows when a row needs more."""
         return self.buffer.shape[1] - self.num_prefix_tokens
@@ -93,10 +104,11 @@ class ToreState:
     def num_bytes(self) -> int:
         """Memory of the cache: B * ((P + capacity) * D * itemsize + 8 * G + 24) bytes.
 
-        With sizes, 4 * capacity bytes more for each row.
+        With sizes, 4 * capacity bytes more for each row, and 8 where patches are counted apart.
         """
         tensors = [self.buffer, self.source]
         tensors += [self.token_counts, self.glimpse_counts, self.split_blocks]
+        tensors += [] if self.patch_counts is None else [self.patch_counts]
         tensors += [] if self.sizes is None else [self.sizes]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -112,6 +124,8 @@ class ToreState:
         if self.sizes is not None:
             self.sizes[on_device] = 1.0
         self.token_counts[rows] = 0
+        if self.patch_counts is not None:
+            self.patch_counts[rows] = 0
         self.glimpse_counts[rows] = 0
         self.split_blocks[rows] = _UNSET
 
@@ -133,6 +147,7 @@ class ToreState:
             source=self.source[on_device],
             sizes=None if self.sizes is None else self.sizes[on_device],
             token_counts=self.token_counts[rows],
+            patch_counts=None if self.patch_counts is None else self.patch_counts[rows],
             glimpse_counts=self.glimpse_counts[rows],
             split_blocks=self.split_blocks[rows],
         )
@@ -154,6 +169,8 @@ class ToreState:
             self.hold_sizes()[on_device, : source.capacity] = source.sizes
         elif self.sizes is not None:
             self.sizes[on_device] = 1.0
+        if self.patch_counts is not None or source.patch_counts is not None:
+            self._hold_patch_counts()[rows] = source.patches
         self.token_counts[rows] = source.token_counts
         self.glimpse_counts[rows] = source.glimpse_counts
         self.split_blocks[rows] = source.split_blocks
@@ -174,12 +191,12 @@ class ToreState:
             self.sizes = torch.ones(len(self), self.capacity, device=self.buffer.device)
         return self.sizes
 
-    def append(self, prefix: Tensor, tokens: Tensor, patch_ids: Tensor, split_block: int) -> None:
+    def append(self, glimpse: TokenSet, patch_ids: Tensor, split_block: int) -> None:
         """Adds one glimpse to every row.
 
         Args:
-            prefix: `[B, P, D]`, the glimpse's prefix tokens at depth K.
-            tokens: `[B, n, D]`, its patch tokens at depth K.
+            glimpse: The glimpse's prefix and patch tokens at depth K; its `source` says which of
+                its tokens stands for each patch of the glimpse, None = the token in the same place.
             patch_ids: int64 `[B, n]` on the CPU; -1 = padding. A row of padding alone stays as it
                 is.
             split_block: The K that made these tokens.
@@ -190,23 +207,75 @@ class ToreState:
         seen = new_counts > 0
         self.reserve(int((counts + new_counts).max()))
         self.glimpse_counts.numpy()[seen] += 1
-        self._average_prefix(prefix, seen)
+        self._average_prefix(glimpse.values[:, : self.num_prefix_tokens], seen)
+        self.split_blocks.numpy()[seen] = split_block
+        if glimpse.source is not None:
+            self._append_reduced(glimpse, patch_ids, torch.from_numpy(seen))
+            return
+        if self.patch_counts is not None:
+            self.patch_counts.numpy()[:] += new_counts
+        tokens = glimpse.values[:, self.num_prefix_tokens :]
         first, device = int(counts[0]), self.source.device
         together = bool(valid.all() and (counts == first).all())
         if together:
             places = torch.arange(first + 1, first + 1 + valid.shape[1]).expand(len(self), -1)
         else:
-            places = torch.from_numpy(np.where(valid, counts[:, None] + valid.cumsum(1), 0))
-        # Of several tokens of one patch the last counts; padding is 0 and changes nothing.
+            places = torch.from_numpy(np.where(valid, counts[:, None] + valid.cumsum(1), _DROPPED))
+        # Of several tokens of one patch the last counts; the lowest number changes nothing.
         ids = patch_ids if together else patch_ids.clamp(min=0)
         self.source.scatter_reduce_(1, ids.to(device), places.to(device), reduce="amax")
         if together:
             start = self.num_prefix_tokens + first
             self.buffer[:, start : start + patch_ids.shape[1]] = tokens
+            if self.sizes is not None:
+                self.sizes[:, first : first + patch_ids.shape[1]] = 1.0
         else:
-            self._append_ragged(tokens, places, torch.from_numpy(valid))
+            self._append_ragged(tokens, None, places, torch.from_numpy(valid))
         counts += new_counts
-        self.split_blocks.numpy()[seen] = split_block
+
+    def _append_reduced(self, glimpse: TokenSet, patch_ids: Tensor, seen: Tensor) -> None:
+        """Adds the tokens that a reduction has left of a glimpse's.
+
+        Args:
+            glimpse: As for `append`, with `source`.
+            patch_ids: As for `append`.
+            seen: bool `[B]`, the rows that saw something.
+        """
+        patch_counts, first = self._hold_patch_counts(), self.num_prefix_tokens
+        patch_counts += (patch_ids >= 0).sum(1)
+        held = torch.ones(glimpse.values.shape[:2], dtype=torch.bool)
+        held = (held if glimpse.mask is None else glimpse.mask.cpu())[:, first:] & seen[:, None]
+        places = torch.where(held, self.token_counts[:, None] + held.cumsum(1), 0)
+        assert glimpse.source is not None  # what tells it from others
+        self._note_sources(glimpse.source, patch_ids, places)
+        sizes = None
+        if glimpse.sizes is not None:
+            self.hold_sizes()
+            sizes = glimpse.sizes[:, first:]
+        self._append_ragged(glimpse.values[:, first:], sizes, places, held)
+        self.token_counts += held.sum(1)
+
+    def bound(self, most: int, room: int) -> None:
+        """Merges the most similar tokens of rows that hold too many.
+
+        Args:
+            most: Patch tokens that a row may keep.
+            room: Patch tokens of one glimpse, which come before there are fewer again: memory
+                beyond `most` and this is given back.
+        """
+        if bool((self.token_counts > most).any()):
+            self._hold_patch_counts()
+            merged = merge_down_to(self.sequence(), most)
+            assert merged.source is not None  # that of the sequence
+            first, length = self.num_prefix_tokens, merged.values.shape[1]
+            self.buffer[:, :length] = merged.values
+            if merged.sizes is not None:
+                self.hold_sizes()[:, : length - first] = merged.sizes[:, first:]
+            self.source = merged.source
+            self.token_counts = merged.lengths.cpu() - first
+        if self.capacity > most + room:
+            self.buffer = self.buffer[:, : self.num_prefix_tokens + most + room].clone()
+            self.sizes = None if self.sizes is None else self.sizes[:, : most + room].clone()
 
     def require_split(self, split_block: int) -> None:
         """Makes sure that the cached tokens are of this K.
@@ -268,12 +337,46 @@ class ToreState:
         weight = torch.from_numpy(weights).to(mean)
         mean.lerp_(prefix.to(mean.dtype), weight[:, None, None])
 
-    def _append_ragged(self, tokens: Tensor, places: Tensor, valid: Tensor) -> None:
-        rows, arrivals = valid.nonzero(as_tuple=True)
-        targets = self.num_prefix_tokens + places[rows, arrivals] - 1
+    def _hold_patch_counts(self) -> Tensor:
+        """Begins to count patches apart from tokens; returns the counts to be written to."""
+        if self.patch_counts is None:
+            self.patch_counts = self.token_counts.clone()
+        return self.patch_counts
+
+    def _note_sources(self, among: Tensor, patch_ids: Tensor, places: Tensor) -> None:
+        """Writes down where the tokens of a glimpse's patches will be.
+
+        Args:
+            among: `source` of a glimpse.
+            patch_ids: int64 `[B, n]`; -1 = padding.
+            places: int64 `[B, m]`, of each token of the glimpse, counted from 1; 0 = no token.
+        """
+        among = among.cpu()
+        stands = places.gather(1, (among - 1).clamp(min=0)) if places.shape[1] else among * 0
+        places = torch.where(among > 0, stands, 0)
+        # Of several tokens of one patch the last counts; the lowest number changes nothing.
+        ids = patch_ids.clamp(min=0).to(self.source.device)
+        places = torch.where(places > 0, places, _DROPPED).to(self.source.device)
+        self.source.scatter_reduce_(1, ids, places, reduce="amax")
+        dropped = (among < 0) & (patch_ids >= 0)
+        if not bool(dropped.any()):
+            return
+        gone = torch.zeros_like(self.source, dtype=torch.int8)
+        gone.scatter_reduce_(1, ids, dropped.to(gone), reduce="amax")
+        self.source.masked_fill_((gone > 0) & (self.source == 0), _DROPPED)
+
+    def _append_ragged(
+        self, tokens: Tensor, sizes: Tensor | None, places: Tensor, held: Tensor
+    ) -> None:
+        rows, arrivals = held.nonzero(as_tuple=True)
+        targets = places[rows, arrivals] - 1
         device = self.buffer.device
         rows, arrivals, targets = rows.to(device), arrivals.to(device), targets.to(device)
-        self.buffer[rows, targets] = tokens[rows, arrivals].to(self.buffer.dtype)
+        values = tokens[rows, arrivals].to(self.buffer.dtype)
+        self.buffer[rows, self.num_prefix_tokens + targets] = values
+        if self.sizes is not None:
+            one = torch.ones((), device=device)
+            self.sizes[rows, targets] = one if sizes is None else sizes[rows, arrivals].to(one)
 
     def _indices(self, rows: Tensor) -> Tensor:
         rows = torch.as_tensor(rows).cpu()

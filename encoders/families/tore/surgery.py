@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from encoders.config import EncoderConfig
 from encoders.layers.calls import call
 from encoders.layers.heads import Head
 from encoders.layers.transformer import PLAIN_OPTIONS, PlainVisionTransformer
-from encoders.layers.vit import BlockCount, Reduction, TokenSet, run_block
+from encoders.layers.vit import BlockCount, TokenSet, run_block
 from encoders.protocol import DECODER_OUTPUTS
+from encoders.reduction.base import ReductionPass
 
 _DECODED = frozenset(DECODER_OUTPUTS)
 
@@ -141,7 +142,7 @@ class PatchVit(nn.Module):
         tokens: TokenSet,
         start: int,
         stop: int,
-        reductions: Mapping[int, Reduction] | None = None,
+        reduction: ReductionPass | None = None,
         *,
         leading: int | None = None,
     ) -> tuple[TokenSet, dict[int, BlockCount]]:
@@ -151,31 +152,44 @@ class PatchVit(nn.Module):
             tokens: Prefix and patch tokens.
             start: First block.
             stop: One past the last block.
-            reductions: What takes tokens away inside a block, by its number.
+            reduction: What takes tokens away on the way; made for this call alone.
             leading: How many tokens, from the first, are wanted in the end: the last of these
-                blocks then computes no others. None = all.
+                blocks then computes no others, unless the reduction needs them. None = all.
 
         Returns:
-            The tokens, and how many took part in each block that has a reduction.
+            The tokens, and, with a reduction, how many took part in each block.
         """
         counts: dict[int, BlockCount] = {}
         if tokens.values.shape[1] == 0:
             return tokens, counts
         blocks = list(self.blocks)[start:stop]
+        if reduction is None:
+            for index, block in enumerate(blocks, start):
+                wanted = leading if index == stop - 1 else None
+                tokens, _ = run_block(block, tokens, leading=wanted)
+            return tokens, counts
+        tokens = reduction.begin(tokens)
         for index, block in enumerate(blocks, start):
-            reduction = reductions.get(index) if reductions else None
-            wanted = leading if index == stop - 1 else None
-            tokens, count = run_block(block, tokens, reduction, leading=wanted)
-            if count is not None:
-                counts[index] = count
-        return tokens, counts
+            if not tokens.values.shape[1]:  # all have halted
+                counts[index] = BlockCount(tokens.lengths, tokens.lengths)
+            else:
+                wanted = leading if index == stop - 1 and not reduction.needs_all_tokens else None
+                entered = tokens.lengths
+                tokens, count = reduction.run(block, index, tokens, leading=wanted)
+                counts[index] = count or BlockCount(entered, entered, wanted)
+            tokens = reduction.after(index, tokens)
+        return reduction.finish(tokens), counts
 
-    def pool(self, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def pool(
+        self, tokens: Tensor, mask: Tensor | None, sizes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Final norm and pooling.
 
         Args:
             tokens: `[B, P+N, D]` after the last block, or the `leading_tokens` of them.
             mask: bool `[B, P+N]`, False for padding; None = no padding.
+            sizes: float `[B, P+N]`, how many patches each token stands for, which is what it weighs
+                in a mean; None = one each.
 
         Returns:
             The normalised tokens, as many as were given, and the latent `[B, D]`: the class token
@@ -186,10 +200,14 @@ class PatchVit(nn.Module):
         if self.pools_patches:
             first = 0 if self.vit.pool_include_prefix else self.num_prefix_tokens
             kept = tokens[:, first:]
-            if mask is None:
+            if mask is None and sizes is None:
                 pooled = kept.sum(1) / max(kept.shape[1], 1)
             else:
-                weights = mask[:, first:, None].to(kept.dtype)
+                weights = torch.ones_like(kept[..., :1])
+                if mask is not None:
+                    weights = mask[:, first:, None].to(kept.dtype)
+                if sizes is not None:
+                    weights = weights * sizes[:, first:, None].to(kept.dtype)
                 pooled = (kept * weights).sum(1) / weights.sum(1).clamp(min=1)
             return tokens, self.vit.fc_norm(pooled)
         if self.distilled:

@@ -1,0 +1,59 @@
+"""What became of every patch, for pictures and for A-ViT's losses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+from encoders.reduction.avit import Halting
+from encoders.reduction.base import ReductionPass
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReductionTrace:
+    """What became of the patches of B rows.
+
+    Attributes:
+        source: int64 `[B, G]`, which token stands for each patch after the last block: patches of
+            one number were merged. 0 = never seen, -1 = seen and dropped. None = nobody knows,
+            for the last block computed the class token alone.
+        depth: int64 `[B, G]`, blocks of the aggregator that each patch's token went through before
+            it halted; 0 = never seen. None where tokens do not halt.
+        halting: Scores of every pass in which tokens halt, the extractor's first.
+    """
+
+    source: Tensor | None = None
+    depth: Tensor | None = None
+    halting: tuple[Halting, ...] = ()
+
+    def maps(self) -> dict[str, Tensor]:
+        """What pictures show of every patch, int64 `[B, G]`: `tokens`, and `depth` if any."""
+        maps = {"tokens": self.source, "depth": self.depth}
+        return {name: values for name, values in maps.items() if values is not None}
+
+
+def trace_of(
+    source: Tensor | None,
+    seen: Tensor | None,
+    aggregator: ReductionPass | None,
+    extractor: ReductionPass | None,
+    num_prefix_tokens: int,
+) -> ReductionTrace:
+    """Makes the trace of a belief.
+
+    Args:
+        source: As in `ReductionTrace`.
+        seen: int64 `[B, G]`, which remembered token stood for each patch before the aggregator.
+        aggregator: The aggregator's pass, or None.
+        extractor: The extractor's, or None.
+        num_prefix_tokens: Tokens before the patches'.
+    """
+    depth = None
+    halted = None if aggregator is None else aggregator.halted_after
+    if halted is not None and seen is not None:
+        places = (seen + num_prefix_tokens - 1).clamp(min=0)
+        depth = halted.gather(1, places).masked_fill(seen <= 0, 0)
+    passes = (each for each in (extractor, aggregator) if each is not None)
+    halting = tuple(each.halting for each in passes if each.halting is not None)
+    return ReductionTrace(source, depth, halting)
