@@ -351,7 +351,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
 
     def embed(self, images: Tensor) -> Tensor:
         """All patches of normalised images `[B, 3, H, W]` before the first block, `[B, G, D]`."""
-        self._check_images(images)
+        check_images(self.config, images)
         patches = pixel_layout.patchify(images, self.config.patch_size)
         ids = torch.arange(patches.shape[1], device=images.device)
         return self.backbone.embed_patches(patches, ids.expand(len(images), -1))
@@ -359,7 +359,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
     def forward_embedded(
         self, embedded: Tensor, outputs: Collection[str] = ("latent", "logits")
     ) -> Belief:
-        """The plain Vision Transformer on what `embed` returned, with gradients.
+        """The plain Vision Transformer on what `embed` returned, no token reduced, with gradients.
 
         Args:
             embedded: `[B, G, D]`, patches in row-major order.
@@ -371,7 +371,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
         source = torch.arange(1, count + 1, device=embedded.device).expand(batch, -1)
         first = self.backbone.num_prefix_tokens
         values = torch.cat([prefix, embedded], dim=1)
-        return self._aggregate(TokenSet(values, source=source, num_prefix_tokens=first), 0, outputs)
+        tokens = TokenSet(values, source=source, num_prefix_tokens=first)
+        return self._aggregate(tokens, 0, outputs, ReductionPlan())[0]
 
     def forward_divided(
         self,
