@@ -92,7 +92,7 @@ def test_a_finished_run_is_left_as_it_is_and_a_warm_start_goes_on_from_it(
     run("--resume", begun, "-n", 64)
     assert read_agent(begun)["init_from"] == noted
     assert "policy_width=8" in refused(run, *warm[:-1], 16)
-    assert "fits only where" in refused(run, "--init-from", "ppo", *warm[2:-2])
+    assert "fits only where" in refused(run, "--init-from", "guided", *warm[2:-2])
     assert "did you mean 'ppo'" in refused(run, "--init-from", "ppi")
     assert "--init-from does nothing" in refused(run, "--policy", "ame", "--init-from", folder)
 
