@@ -79,8 +79,8 @@ POLICY = named("Who chooses the glimpses", LEARNERS, AGENTS)
 AGENT_LIST = named(
     "Who explores",
     AGENTS,
-    more="guided and ppo (trained on the synthetic panoramas with tore-nano), run folders of trained "
-    "agents, USER/NAME on the Hugging Face hub, ",
+    more="guided and ppo (trained on the synthetic panoramas with tore-nano), run folders of "
+    "trained agents, USER/NAME on the Hugging Face hub, ",
 )
 TASK = named("What is asked of the belief", TASKS)
 SENSOR = named("What a glimpse is", SENSORS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm.auto import tqdm
@@ -52,11 +54,7 @@ class ProgressCallback(BaseCallback):
 
 
 class ExplorationCallback(BaseCallback):
-    """Logs how the policy explores: coverage, cost and spread of its glimpses.
-
-    `exploration/coverage` is the share of the scene seen in an episode, `exploration/revisits` the
-    share of looked-at patches that were known already, `exploration/position_entropy` the entropy
-    in bits of the positions chosen in a rollout: a policy collapsed to one spot shows there first.
+    """Logs how the policy explores; see `describe_exploration`.
 
     Args:
         env: Where the glimpses are taken, with a finite sensor.
@@ -64,9 +62,7 @@ class ExplorationCallback(BaseCallback):
 
     def __init__(self, env: ActiveExplorationVectorEnv) -> None:
         super().__init__()
-        sensor = env.sensor
-        shown = env.num_glimpses * sensor.patches_per_glimpse
-        self._most_coverage = min(shown / (sensor.grid[0] * sensor.grid[1]), 1.0)
+        self.env = env
 
     def _on_rollout_start(self) -> None:
         self._actions: list[np.ndarray] = []
@@ -78,13 +74,40 @@ class ExplorationCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        counts = np.bincount(np.concatenate(self._actions).ravel())
-        shares = counts[counts > 0] / counts.sum()
-        self.logger.record("exploration/position_entropy", float(-(shares * np.log2(shares)).sum()))
-        if not self._ended:
-            return
-        coverage = float(np.mean([info["coverage"] for info in self._ended]))
-        self.logger.record("exploration/coverage", coverage)
-        self.logger.record("exploration/revisits", 1 - coverage / self._most_coverage)
-        flops = float(np.mean([info["flops_total"] for info in self._ended]))
-        self.logger.record("exploration/gflops_per_episode", flops / 1e9)
+        coverage, flops = (
+            np.array([info[name] for info in self._ended]) for name in ("coverage", "flops_total")
+        )
+        actions = np.concatenate(self._actions)
+        for name, value in describe_exploration(self.env, actions, coverage, flops).items():
+            self.logger.record(name, value)
+
+
+def describe_exploration(
+    env: ActiveExplorationVectorEnv, actions: np.ndarray, coverage: np.ndarray, flops: np.ndarray
+) -> dict[str, float]:
+    """How a policy explores: coverage, cost and spread of its glimpses.
+
+    `exploration/coverage` is the share of the scene seen in an episode, `exploration/revisits` the
+    share of looked-at patches that were known already, `exploration/position_entropy` the entropy
+    in bits of the positions chosen in a rollout: a policy collapsed to one spot shows there first.
+
+    Args:
+        env: Where the glimpses were taken, with a finite sensor.
+        actions: All that were taken, int64.
+        coverage: Of the episodes that ended, float `[E]`; empty leaves out what is known of them.
+        flops: Multiply-accumulates of these episodes, `[E]`.
+    """
+    counts = np.bincount(actions.ravel())
+    shares = counts[counts > 0] / counts.sum()
+    found = {"exploration/position_entropy": float(-(shares * np.log2(shares)).sum())}
+    if not len(coverage):
+        return found
+    sensor: Any = env.sensor
+    shown = env.num_glimpses * sensor.patches_per_glimpse
+    most = min(shown / (sensor.grid[0] * sensor.grid[1]), 1.0)
+    mean = float(coverage.mean())
+    return found | {
+        "exploration/coverage": mean,
+        "exploration/revisits": 1 - mean / most,
+        "exploration/gflops_per_episode": float(flops.mean()) / 1e9,
+    }

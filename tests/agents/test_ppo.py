@@ -31,7 +31,7 @@ from ave_env.configuration import Configuration
 from encoders.parts import part_hashes
 from encoders.storage import weights_hash
 
-CONFIG = PpoConfig(batch_size=16, n_epochs=2, policy_width=8)
+CONFIG = PpoConfig(batch_size=16, n_epochs=2, policy_width=8, guided_share=0)
 ROWS, STEPS = 4, 4  # one rollout is 16 environment steps
 
 

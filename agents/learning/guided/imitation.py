@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from agents.learning.callbacks import describe_exploration
 from agents.learning.guided.config import GuidedConfig
 from agents.learning.guided.first_glimpse import FirstGlimpses
 from agents.learning.guided.look_ahead import LookAhead
@@ -163,7 +164,7 @@ class Imitation:
         """
         config = self.config
         looking = self.teacher is None or progress >= 1 - config.look_ahead_share
-        steps, rewards = self._explore(looking)
+        steps, rewards, described = self._explore(looking)
         returns = _discounted(rewards, config.gamma)
         if config.first_glimpse_share:
             self.first_glimpses.learn(self._first, returns[0])
@@ -171,15 +172,15 @@ class Imitation:
         losses = self._update(
             steps, returns, config.learning_rate * max(1 - progress, _LOWEST_RATE)
         )
-        return {**losses, "rollout/ep_rew_mean": float(rewards.sum(dim=0).mean())}
+        return {**losses, **described}
 
-    def _explore(self, looking: bool) -> tuple[list[Step], Tensor]:
-        """One episode of every row: what there is to learn, and rewards `[T, N]`."""
+    def _explore(self, looking: bool) -> tuple[list[Step], Tensor, dict[str, float]]:
+        """One episode of every row: what there is to learn, rewards `[T, N]`, and how it went."""
         env, generator, observation = self.env, self._generator, self.observation
         assert observation is not None  # learn() has begun
         greedy = torch.rand(env.num_envs, generator=generator) < self.config.greedy_share
         self.policy.set_training_mode(False)
-        steps, rewards = [], []
+        steps, rewards, taken = [], [], []
         for number in range(env.num_glimpses):
             seen = {key: torch.from_numpy(observation[key]) for key in POLICY_KEYS}
             with torch.no_grad():
@@ -200,9 +201,16 @@ class Imitation:
             steps.append(Step(seen, targets, considered))
             observation, reward, _, _, information = env.step(actions.numpy())
             rewards.append(torch.from_numpy(reward).float())
-        self._explored += int(information["final_info"]["flops_total"].sum())
+            taken.append(actions)
+        last = information["final_info"]
+        self._explored += int(last["flops_total"].sum())
         self.observation = observation
-        return steps, torch.stack(rewards)
+        described = describe_exploration(
+            env, torch.cat(taken).numpy(), last["coverage"], last["flops_total"]
+        )
+        rewarded = torch.stack(rewards)
+        described["rollout/ep_rew_mean"] = float(rewarded.sum(dim=0).mean())
+        return steps, rewarded, described
 
     def _by_teacher(self, visited: Tensor) -> tuple[Tensor, Tensor]:
         """Targets `[N, windows]` from what patches are worth."""
