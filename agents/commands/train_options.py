@@ -89,9 +89,9 @@ class Options(EnvironmentOptions):
     seed: Annotated[
         NotNegative | tuple[NotNegative, ...], tyro.conf.arg(metavar="INT [INT ...]")
     ] = 0
-    total_timesteps: Annotated[Positive, tyro.conf.arg(aliases=["-n"])] = 90_000
+    total_timesteps: Annotated[Positive, tyro.conf.arg(aliases=["-n"])] = 70_000
     n_envs: Positive = 256
-    eval_freq: Positive = 50_000
+    eval_freq: Positive = 100_000
     agents: Annotated[tuple[str, ...], AGENT_LIST] = ("random", "checkerboard", "ame")
     eval_scenes: Positive | None = None
     episodes: NotNegative | None = None

@@ -43,6 +43,16 @@ class PackedLinear(nn.Module):
         self.__dict__["_layer"] = layer  # which this module is no parent of
         self._forms: dict[tuple[int, int], tuple[Any, Tensor | None]] = {}
 
+    @property
+    def weight(self) -> Tensor:
+        """The layer's own weight, for those who read it off: `[out, in]`, float32."""
+        return self._layer.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's own bias, `[out]`."""
+        return self._layer.bias
+
     def forward(self, values: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`, in bfloat16 where that is the dtype, else in float32."""
         return self.rows(values, 0, self.out_features)

@@ -47,7 +47,7 @@ class PpoConfig:
     ent_coef: Amount = 0.008
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 0.5
-    guided_share: Share = 0.85
+    guided_share: Share = 0.9
     precision: Precision = "auto"
     policy_width: Positive = 64
     policy_overview: NotNegative = 192
