@@ -9,7 +9,6 @@ seen by the former.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -25,6 +24,12 @@ _OF_TIMM = {
     "LayerScale": "scale",
     "Mlp": "mlp",
     "Attention": "attention",
+}
+_KNOWN: dict[type, str | None] = {
+    nn.LayerNorm: "norm",
+    nn.Dropout: "drop",
+    FeedForward: "mlp",
+    SelfAttention: "attention",
 }
 _MLP_LAYERS = ("fc1", "act", "drop1", "norm", "fc2", "drop2")
 
@@ -61,20 +66,12 @@ def call(module: Any, values: Tensor) -> Tensor:
     return module(values)
 
 
-@functools.cache
 def _known_as(kind: type) -> str | None:
     """What a kind of module does, where that is known; timm's are told by name, not imported."""
-    if kind is nn.LayerNorm:
-        return "norm"
-    if kind is nn.Dropout:
-        return "drop"
-    if kind is FeedForward:
-        return "mlp"
-    if kind is SelfAttention:
-        return "attention"
-    if kind.__module__.startswith("timm."):
-        return _OF_TIMM.get(kind.__name__)
-    return None
+    if kind not in _KNOWN:
+        of_timm = kind.__module__.startswith("timm.")
+        _KNOWN[kind] = _OF_TIMM.get(kind.__name__) if of_timm else None
+    return _KNOWN[kind]
 
 
 def call_rows(layer: Any, values: Tensor, start: int, stop: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import CLASS_NAMES, MemoryScenes, raises_naming, tiny_encoder, tiny_vector_env
+from torch.utils.flop_counter import FlopCounterMode
 
 import agents
 from agents.learning.guided.agent import GuidedAgent
@@ -31,6 +32,12 @@ from ave_env.tasks.base import Task
 ROWS, STEPS = 4, 4
 SMALL = {"policy_width": 8, "policy_overview": 6, "policy_surroundings": 5}
 CONFIG = GuidedConfig(batch_size=16, n_epochs=2, precision="float32", **SMALL)
+
+
+class SeamlessScenes(MemoryScenes):
+    """Whose left and right edges meet."""
+
+    seamless = True
 
 
 def training_env(**options):
@@ -335,3 +342,25 @@ def test_saliency_needs_a_class_head():
     headless.config, headless.family, headless.outputs = encoder.config, "tore", ("latent",)
     with raises_naming(ValueError, ["'tiny'", "no class head"]):
         ClassSaliency(headless)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("widths", [(6, 0), (0, 5), (6, 5)])
+def test_flops_of_a_policy_with_an_overview_are_those_of_its_forward_pass(widths, wrap):
+    env = training_env(wrap_azimuth=wrap, scenes=SeamlessScenes())
+    overview, surroundings = widths
+    config = WindowPolicyConfig(
+        width=8,
+        overview=overview,
+        surroundings=surroundings,
+        seamless=wrap,
+        wrap_azimuth=wrap,
+    )
+    policy = make_policy(env, config, seed=0)
+    observation, _ = env.reset(seed=1)
+    batch = {key: torch.from_numpy(observation[key][:1]) for key in policy.observation_space}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        features = policy.extract_features(batch)
+        logits = policy.mlp_extractor.forward_actor(features)
+    assert logits.shape == (1, env.sensor.num_actions)
+    assert counter.get_total_flops() == 2 * policy.flops_per_action

@@ -47,6 +47,11 @@ class Overview(nn.Module):
         by_distance: Hidden channels of a column that reads cells by their distance; 0 = none.
     """
 
+    by_place: nn.Sequential | None
+    by_distance: nn.Conv1d | None
+    overall: nn.Linear
+    windows: nn.Conv1d
+
     def __init__(
         self,
         grid: tuple[int, int],
@@ -65,7 +70,7 @@ class Overview(nn.Module):
         window_rows = rows - glimpse_size + 1
         window_columns = columns if wrap_azimuth else columns - glimpse_size + 1
         self.cells = nn.Linear(channels + 1, _CHANNELS)
-        self.by_place = self.by_distance = None
+        self.by_place, self.by_distance = None, None
         if by_place:
             self.by_place = nn.Sequential(
                 nn.Linear(rows * columns * _CHANNELS, by_place),
@@ -80,8 +85,8 @@ class Overview(nn.Module):
             self.windows = nn.Conv1d(by_distance, window_rows, glimpse_size)
         # Multiply-accumulates of one row's forward pass.
         self.flops = rows * columns * channels * _CHANNELS
-        if self.by_place is not None:
-            self.flops += self.by_place[0].weight.numel() + self.by_place[2].weight.numel()
+        if by_place:
+            self.flops += by_place * (rows * columns * _CHANNELS + window_rows * window_columns)
         if self.by_distance is not None:
             self.flops += columns * self.by_distance.weight.numel() + self.overall.weight.numel()
             self.flops += window_columns * self.windows.weight.numel()
