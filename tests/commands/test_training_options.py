@@ -22,6 +22,7 @@ from agents.commands.yaml_options import (
 )
 from ave_env.configuration import Configuration
 from ave_env.registration import ENVIRONMENTS
+from encoders.reduction.plan import OPTIONS as REDUCING
 
 ROOT = Path(__file__).parents[2]
 
@@ -199,12 +200,15 @@ def test_options_of_a_part_are_pairs_of_names_and_yaml(parse, tmp_path):
 
 def test_what_two_commands_ask_about_an_environment_is_declared_once():
     shared = {field.name: field.type for field in dataclasses.fields(EnvironmentOptions)}
+    own = shared.keys() - {"env", *REDUCING}  # those are options of the encoder's family
     for command in (train_agent, eval_agent):
-        options = command.Options()
+        options = command.Options(reduction="tome:r=2", max_tokens=24)
         assert isinstance(options, EnvironmentOptions)
-        assert shared.keys() - {"env"} <= options.settings().keys()
+        assert own <= options.settings().keys()
+        reducing = options.settings()["encoder_options"]
+        assert (reducing["reduction"], reducing["max_tokens"]) == ("tome:r=2", 24)
     keywords = {field.name for field in dataclasses.fields(Configuration)}
-    assert shared.keys() - {"env"} <= keywords
+    assert own <= keywords
 
 
 @pytest.mark.parametrize(
