@@ -56,8 +56,8 @@ class FineTuningConfig:
 
         Args:
             seed: Of everything random.
-            precision: Of matrix products.
+            precision: Of matrix products; int8, which no training can use, is refused.
             progress: Show a progress bar.
         """
-        own = dataclasses.asdict(self)
-        return TrainingConfig(**own, seed=seed, precision=precision, progress=progress)
+        own = dataclasses.asdict(self) | {"precision": precision}
+        return TrainingConfig(**own, seed=seed, progress=progress)

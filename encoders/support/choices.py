@@ -11,6 +11,9 @@ Precision = Literal["float32", "bfloat16", "int8", "auto"]
 "int8" is dynamic quantisation of linear layers, for inference on x86 processors.
 """
 
+TrainingPrecision = Literal["float32", "bfloat16", "auto"]
+"""Number format of matrix products where gradients are wanted."""
+
 Activation = Literal["gelu", "quick_gelu", "gelu_tanh", "relu", "silu"]
 """Activation of a Vision Transformer's MLPs, by timm's names."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from encoders.config import DecoderConfig, EncoderConfig
-from encoders.support.choices import Precision
+from encoders.support.choices import TrainingPrecision
 from encoders.support.validation import Amount, NotNegative, Positive, Share, check_fields
 
 
@@ -63,7 +63,7 @@ class TrainingConfig:
     reduction_full: Share = 0.33
     ponder_weight: Amount = 5e-4
     distribution_weight: Amount = 1e-3
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     seed: NotNegative = 0
     num_workers: NotNegative = 1
     validation_size: Positive = 512
@@ -75,10 +75,6 @@ class TrainingConfig:
             raise ValueError(
                 f"reduction_full={self.reduction_full} is before reduction_warmup="
                 f"{self.reduction_warmup}; expected {self.reduction_warmup} to 1"
-            )
-        if self.precision == "int8":
-            raise ValueError(
-                "precision='int8' is for inference alone; train with float32, bfloat16 or auto"
             )
 
 

@@ -143,10 +143,9 @@ def test_tasks_and_encoders_without_a_teacher_are_learnt_by_looking_ahead(recwar
     with pytest.warns(UserWarning, match=r"no teacher .*'brightness'.*look-ahead"):
         assert find_teacher(env, CONFIG) is None
     env = training_env()
-    encoder = copy.copy(env.observer.encoder)
-    type(encoder)
-    monkey = type("Other", (), {"config": encoder.config, "family": "other", "outputs": ()})
-    env.observer.encoder = monkey()
+    config = env.observer.encoder.config
+    kind = type("OtherEncoder", (), {"config": config, "family": "other", "outputs": ()})
+    env.observer.encoder = kind()
     with pytest.warns(UserWarning, match=r"'tiny' of family 'other'.*look-ahead"):
         assert find_teacher(env, CONFIG) is None
     recwarn.clear()
@@ -295,6 +294,21 @@ def test_a_resumed_run_ends_as_one_without_a_stop(tmp_path, kind):
     for name, value in whole.policy.state_dict().items():
         assert torch.equal(value, resumed.policy.state_dict()[name]), name
     assert whole._learning_record() == resumed._learning_record()
+
+
+def test_a_state_of_another_policy_is_refused_in_a_sentence(tmp_path):
+    learner = GuidedLearner(training_env(), CONFIG, seed=1)
+    learner.save(tmp_path)
+    learner.save_state(tmp_path)
+    wider = dataclasses.replace(CONFIG, policy_width=9)
+    with raises_naming(ValueError, ["training_state.pt", "another policy", "--init-from"]):
+        GuidedLearner(training_env(), wider, seed=1).load_state(tmp_path)
+
+
+@pytest.mark.parametrize("config", [GuidedConfig, PpoConfig])
+def test_no_policy_is_trained_in_eight_bits(config):
+    with raises_naming(ValueError, ["precision='int8'", "float32, bfloat16, auto"]):
+        config(precision="int8")
 
 
 def test_ppo_goes_on_from_its_guided_start(tmp_path):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-from encoders.support.choices import Precision
-from encoders.support.validation import Amount, NotNegative, Positive, Range, Share, check_fields
+from agents.learning.windows.config import WindowLearnerConfig
+from encoders.support.validation import Amount, Positive, Range, Share
 
 
 @dataclasses.dataclass(frozen=True)
-class GuidedConfig:
+class GuidedConfig(WindowLearnerConfig):
     """Hyper-parameters of guided learning.
+
+    Beside those of `WindowLearnerConfig`.
 
     Attributes:
         learning_rate: Of AdamW at the start; falls linearly to 2 % of it.
@@ -35,12 +37,6 @@ class GuidedConfig:
         gamma: Discount factor of what the first windows are judged by, and the critic learns.
         vf_coef: Weight of the critic's loss.
         max_grad_norm: Largest gradient norm.
-        precision: Of the matrix products of updates and of the teacher: "float32", "bfloat16", or
-            "auto" for bfloat16 where the device has it.
-        policy_width: Hidden channels per cell and window of the policy network.
-        policy_overview: Hidden units that read all cells by their place; 0 = none.
-        policy_surroundings: Hidden channels of a column that reads all cells by their distance;
-            0 = none.
 
     Raises:
         TypeError: A value of another type.
@@ -61,10 +57,3 @@ class GuidedConfig:
     gamma: Share = 0.9
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 1.0
-    precision: Precision = "auto"
-    policy_width: Positive = 64
-    policy_overview: NotNegative = 192
-    policy_surroundings: NotNegative = 64
-
-    def __post_init__(self) -> None:
-        check_fields(self)

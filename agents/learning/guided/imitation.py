@@ -16,11 +16,10 @@ from agents.learning.guided.config import GuidedConfig
 from agents.learning.guided.first_glimpse import FirstGlimpses
 from agents.learning.guided.look_ahead import LookAhead
 from agents.learning.guided.teachers import Teacher
+from agents.learning.windows.config import falling
 from agents.learning.windows.policy import INVALID, POLICY_KEYS, WindowPolicy
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.support.precision import autocast, resolve_precision
-
-_LOWEST_RATE = 0.02  # of the learning rate, at the end of a run
 
 Observation = Mapping[str, np.ndarray]
 
@@ -38,6 +37,22 @@ class Step(NamedTuple):
     observation: dict[str, Tensor]
     targets: Tensor
     considered: Tensor
+
+
+class Explored(NamedTuple):
+    """One episode of N rows, of T steps.
+
+    Attributes:
+        steps: What there is to learn, step by step.
+        actions: Windows that were taken, int64 `[T, N]`.
+        rewards: float `[T, N]`.
+        ended: What the environment says of the ends.
+    """
+
+    steps: list[Step]
+    actions: Tensor
+    rewards: Tensor
+    ended: Mapping[str, np.ndarray]
 
 
 class Imitation:
@@ -164,18 +179,22 @@ class Imitation:
         """
         config = self.config
         looking = self.teacher is None or progress >= 1 - config.look_ahead_share
-        steps, rewards, described = self._explore(looking)
+        steps, actions, rewards, ended = self._explore(looking)
+        self._explored += int(ended["flops_total"].sum())
         returns = _discounted(rewards, config.gamma)
         if config.first_glimpse_share:
-            self.first_glimpses.learn(self._first, returns[0])
+            self.first_glimpses.learn(actions[0], returns[0])
             self.first_glimpses.narrow(progress / config.first_glimpse_share)
-        losses = self._update(
-            steps, returns, config.learning_rate * max(1 - progress, _LOWEST_RATE)
-        )
-        return {**losses, **described}
+        return {
+            **self._update(steps, returns, falling(config.learning_rate, 1 - progress)),
+            **describe_exploration(
+                self.env, actions.numpy(), ended["coverage"], ended["flops_total"]
+            ),
+            "rollout/ep_rew_mean": float(rewards.sum(dim=0).mean()),
+        }
 
-    def _explore(self, looking: bool) -> tuple[list[Step], Tensor, dict[str, float]]:
-        """One episode of every row: what there is to learn, rewards `[T, N]`, and how it went."""
+    def _explore(self, looking: bool) -> Explored:
+        """One episode of every row."""
         env, generator, observation = self.env, self._generator, self.observation
         assert observation is not None  # learn() has begun
         greedy = torch.rand(env.num_envs, generator=generator) < self.config.greedy_share
@@ -191,7 +210,7 @@ class Imitation:
             noise = torch.empty_like(logits).exponential_(generator=generator).log()
             actions = torch.where(greedy[:, None], logits, logits - noise).argmax(dim=1)
             if number == 0 and self.config.first_glimpse_share:
-                actions = self._first = self.first_glimpses.draw(env.num_envs, generator)
+                actions = self.first_glimpses.draw(env.num_envs, generator)
                 targets = self.first_glimpses.targets.expand(env.num_envs, -1)
                 considered = torch.ones_like(targets, dtype=torch.bool)
             elif looking:
@@ -202,15 +221,8 @@ class Imitation:
             observation, reward, _, _, information = env.step(actions.numpy())
             rewards.append(torch.from_numpy(reward).float())
             taken.append(actions)
-        last = information["final_info"]
-        self._explored += int(last["flops_total"].sum())
         self.observation = observation
-        described = describe_exploration(
-            env, torch.cat(taken).numpy(), last["coverage"], last["flops_total"]
-        )
-        rewarded = torch.stack(rewards)
-        described["rollout/ep_rew_mean"] = float(rewarded.sum(dim=0).mean())
-        return steps, rewarded, described
+        return Explored(steps, torch.stack(taken), torch.stack(rewards), information["final_info"])
 
     def _by_teacher(self, visited: Tensor) -> tuple[Tensor, Tensor]:
         """Targets `[N, windows]` from what patches are worth."""

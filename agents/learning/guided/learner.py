@@ -50,16 +50,9 @@ class GuidedLearner(WindowLearner):
         made_with: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        shape = WindowPolicyConfig(
-            width=config.policy_width,
-            overview=config.policy_overview,
-            surroundings=config.policy_surroundings,
-        )
-        super().__init__(env, shape, made_with)
-        self.config = config
+        super().__init__(env, config, made_with)
         self._policy = make_policy(env, self.policy_config, seed).to(device)
         self._imitation = Imitation(env, self._policy, find_teacher(env, config), config, seed)
-        self._boundary: dict[str, Any] | None = None
         self._logger: Logger | None = None
         if tensorboard_log is not None:
             self._logger = configure(f"{tensorboard_log}/guided_1", ["tensorboard"])
@@ -91,14 +84,9 @@ class GuidedLearner(WindowLearner):
             between: Called before every stretch.
             progress: Show a progress bar.
         """
-
-        def boundary() -> None:
-            self._boundary = self._state_now()
-            if between is not None:
-                between()
-
-        self._imitation.learn(total_timesteps, boundary, self.log, progress)
-        self._boundary = self._state_now()
+        reach = self._boundaries(between)
+        self._imitation.learn(total_timesteps, reach, self.log, progress)
+        self._boundary = self._state()
 
     def log(self, values: Mapping[str, float]) -> None:
         """Sends numbers to TensorBoard at the current step."""
@@ -112,9 +100,6 @@ class GuidedLearner(WindowLearner):
         return {"guidance": self._imitation.record()}
 
     def _state(self) -> dict[str, Any]:
-        return self._boundary or self._state_now()
-
-    def _state_now(self) -> dict[str, Any]:
         return {
             "policy": copy.deepcopy(self._policy.state_dict()),
             "imitation": copy.deepcopy(self._imitation.state()),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-from encoders.support.choices import Precision
-from encoders.support.validation import Amount, NotNegative, Positive, Range, Share, check_fields
+from agents.learning.windows.config import WindowLearnerConfig
+from encoders.support.validation import Amount, Positive, Range, Share
 
 
 @dataclasses.dataclass(frozen=True)
-class PpoConfig:
+class PpoConfig(WindowLearnerConfig):
     """Hyper-parameters of PPO, under the names of Stable-Baselines3.
+
+    Beside those of `WindowLearnerConfig`.
 
     Attributes:
         learning_rate: Of Adam at the start; falls linearly to 2 % of it.
@@ -26,12 +28,6 @@ class PpoConfig:
         guided_share: Share of the steps, the first ones, in which the policy is guided by a teacher
             that sees the whole scene (`--policy guided` is nothing but that); 0 = PPO alone, as in
             runs that begin with an agent's weights.
-        precision: Of the matrix products of updates: "float32", "bfloat16", or "auto" for bfloat16
-            where the device has it.
-        policy_width: Hidden channels per cell and window of the policy network.
-        policy_overview: Hidden units that read all cells by their place; 0 = none.
-        policy_surroundings: Hidden channels of a column that reads all cells by their distance;
-            0 = none.
 
     Raises:
         TypeError: A value of another type.
@@ -48,10 +44,3 @@ class PpoConfig:
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 0.5
     guided_share: Share = 0.9
-    precision: Precision = "auto"
-    policy_width: Positive = 64
-    policy_overview: NotNegative = 192
-    policy_surroundings: NotNegative = 64
-
-    def __post_init__(self) -> None:
-        check_fields(self)

@@ -20,8 +20,9 @@ from agents.learning.ppo.agent import PpoAgent
 from agents.learning.ppo.config import PpoConfig
 from agents.learning.ppo.resumable import ResumablePpo
 from agents.learning.vec_env import GlimpseVecEnv
+from agents.learning.windows.config import falling
 from agents.learning.windows.learner import WindowLearner
-from agents.learning.windows.policy import POLICY_KEYS, WindowPolicy, WindowPolicyConfig
+from agents.learning.windows.policy import POLICY_KEYS, WindowPolicy
 from ave_env.vector import ActiveExplorationVectorEnv
 from encoders.support.precision import resolve_precision
 
@@ -60,20 +61,14 @@ class PpoLearner(WindowLearner):
         made_with: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        shape = WindowPolicyConfig(
-            width=config.policy_width,
-            overview=config.policy_overview,
-            surroundings=config.policy_surroundings,
-        )
-        super().__init__(env, shape, made_with)
+        super().__init__(env, config, made_with)
         self.config = config
-        self._boundary: dict[str, Any] | None = None
         steps = env.num_glimpses
         _check_minibatches(steps, env.num_envs, config.batch_size)
         self.model = ResumablePpo(
             WindowPolicy,
             VecMonitor(GlimpseVecEnv(env, POLICY_KEYS)),
-            learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.02),
+            learning_rate=lambda remaining: falling(config.learning_rate, remaining),
             n_steps=steps,
             batch_size=min(config.batch_size, steps * env.num_envs),
             n_epochs=config.n_epochs,
@@ -140,7 +135,7 @@ class PpoLearner(WindowLearner):
         callbacks: list[BaseCallback] = [
             ProgressCallback(total_timesteps, progress),
             ExplorationCallback(self.env),
-            _BetweenRollouts(self, between),
+            _BetweenRollouts(self._boundaries(between)),
         ]
         self.model.learn(
             max(total_timesteps - self.num_timesteps, 0),
@@ -148,7 +143,7 @@ class PpoLearner(WindowLearner):
             tb_log_name="ppo",
             reset_num_timesteps=False,
         )
-        self._boundary = self._state_now()
+        self._boundary = self._state()
 
     def init_from(self, folder: Path) -> None:
         """As ever; a run that begins with a policy that was learnt is not guided."""
@@ -172,14 +167,8 @@ class PpoLearner(WindowLearner):
         self._guided_until = self._guided_steps(total_timesteps)
         if guidance.num_timesteps >= self._guided_until:
             return
-
-        def boundary() -> None:
-            self._reach_boundary()
-            if between is not None:
-                between()
-
         self.model.begin_logging("ppo")
-        guidance.learn(self._guided_until, boundary, self.log, progress)
+        guidance.learn(self._guided_until, self._boundaries(between), self.log, progress)
         assert guidance.observation is not None  # it has learnt
         begun = {key: guidance.observation[key] for key in POLICY_KEYS}
         self.model.go_on_from(guidance.num_timesteps, begun)
@@ -194,9 +183,6 @@ class PpoLearner(WindowLearner):
         return {} if self._guidance is None else {"guidance": self._guidance.record()}
 
     def _state(self) -> dict[str, Any]:
-        return self._boundary or self._state_now()
-
-    def _state_now(self) -> dict[str, Any]:
         guidance = None if self._guidance is None else copy.deepcopy(self._guidance.state())
         return {
             **self.model.training_state(),
@@ -213,21 +199,14 @@ class PpoLearner(WindowLearner):
         self._guidance.restore(state["guidance"], observation)
         self._guided_until = state["guided_until"]
 
-    def _reach_boundary(self) -> None:
-        """Keeps the state between two rollouts, the only points a run can be resumed from."""
-        self._boundary = self._state_now()
-
 
 class _BetweenRollouts(BaseCallback):
-    def __init__(self, learner: PpoLearner, between: Callable[[], None] | None) -> None:
+    def __init__(self, reach: Callable[[], None]) -> None:
         super().__init__()
-        self.learner = learner
-        self.between = between
+        self.reach = reach
 
     def _on_rollout_start(self) -> None:
-        self.learner._reach_boundary()
-        if self.between is not None:
-            self.between()
+        self.reach()
 
     def _on_step(self) -> bool:
         return True

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from agents.learning.fit import check_encoder
 from agents.learning.learner import Learner
 from agents.learning.record import AGENT_FILE, describe_environment, read_agent
 from agents.learning.windows.agent import POLICY_FILE, WindowAgent, load_policy
+from agents.learning.windows.config import WindowLearnerConfig
 from agents.learning.windows.policy import WindowPolicy, WindowPolicyConfig
 from agents.registry import learner_of
 from ave_env.sensors.grid import GridSensor
@@ -43,7 +44,7 @@ class WindowLearner(Learner):
     Args:
         env: Vector environment, autoreset SAME_STEP, with a grid sensor, observing what
             `WindowAgent` requires.
-        policy_config: Shape of the policy network but for the windows, which the sensor decides.
+        config: Hyper-parameters, a `config_class`.
         made_with: See `Learner`.
 
     Raises:
@@ -55,7 +56,7 @@ class WindowLearner(Learner):
     def __init__(
         self,
         env: ActiveExplorationVectorEnv,
-        policy_config: WindowPolicyConfig,
+        config: WindowLearnerConfig,
         made_with: Mapping[str, Any] | None,
     ) -> None:
         if not isinstance(env.sensor, GridSensor):
@@ -69,14 +70,17 @@ class WindowLearner(Learner):
                 "stop_when_all_seen out, and take no more glimpses than show something new"
             )
         self.env = env
-        self.policy_config = dataclasses.replace(
-            policy_config,
+        self.policy_config = WindowPolicyConfig(
+            width=config.policy_width,
+            overview=config.policy_overview,
+            surroundings=config.policy_surroundings,
             glimpse_size=env.sensor.glimpse_size,
             wrap_azimuth=env.sensor.wrap_azimuth,
             seamless=env.scenes.seamless,
         )
         self._made_with = dict(made_with or {})
         self._init_from: dict[str, Any] | None = None
+        self._boundary: dict[str, Any] | None = None
 
     @property
     @abc.abstractmethod
@@ -85,7 +89,7 @@ class WindowLearner(Learner):
 
     @abc.abstractmethod
     def _state(self) -> dict[str, Any]:
-        """What `_restore` needs, as tensors and plain data: the state between two stretches."""
+        """What `_restore` needs, as tensors and plain data, between two stretches."""
 
     @abc.abstractmethod
     def _restore(self, state: dict[str, Any], observation: dict[str, Any]) -> None:
@@ -127,7 +131,7 @@ class WindowLearner(Learner):
     def save_state(self, folder: Path) -> None:
         """Writes what `load_state` needs to continue from the last stretch that was learnt from."""
         with replacing(folder / STATE_FILE) as partial:
-            torch.save(self._state(), partial)
+            torch.save(self._boundary or self._state(), partial)
 
     def load_state(self, folder: Path) -> None:
         """Continues a run: same weights, optimiser, scenes and random numbers as without a stop.
@@ -147,7 +151,14 @@ class WindowLearner(Learner):
         state = torch.load(path, weights_only=True)
         # Stretches are whole episodes, so that between two of them every row has just begun one.
         observation = restore_environment(self.env, state, str(path))
-        self._restore(state, observation)
+        try:
+            self._restore(state, observation)
+        except (KeyError, RuntimeError) as error:  # of a run with another policy network
+            raise ValueError(
+                f"{path}: the state of a run with another policy or of another release; a run is "
+                f"resumed by the release that began it: start a new one, or from its weights with "
+                f"--init-from {folder}"
+            ) from error
         self._init_from = description.get("init_from")
 
     def init_from(self, folder: Path) -> None:
@@ -194,6 +205,19 @@ class WindowLearner(Learner):
             "policy_sha256": digest,
             "timesteps": description["timesteps"],
         }
+
+    def _boundaries(self, between: Callable[[], None] | None) -> Callable[[], None]:
+        """What to call before every stretch: keeps the state, then does what a caller wants done.
+
+        Those are the only points that a run can be resumed from.
+        """
+
+        def reach() -> None:
+            self._boundary = self._state()
+            if between is not None:
+                between()
+
+        return reach
 
     def _learning_record(self) -> dict[str, Any]:
         """What `agent.json` says of how it has learnt, beside what all agents say."""
