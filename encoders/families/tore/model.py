@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from encoders.config import EncoderConfig
 from encoders.families.tore import extract as tore
 from encoders.families.tore.checks import check_images, checked_glimpse
+from encoders.families.tore.mixed_splits import observe_by_split
 from encoders.families.tore.options import ToreOptions, require_reduction
 from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.state import ToreState
 from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
-from encoders.flops.count import PARTS, Cost, FlopCount
+from encoders.flops.count import Cost, FlopCount
 from encoders.flops.ledger import FlopLedger
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
@@ -255,7 +256,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
         if plan.max_tokens:
             self.check_glimpse_size(int(new.max(initial=0)), options)
         if isinstance(split_block, Tensor) and split_block.ndim:
-            return self._observe_by_split(patches, patch_ids, state, split_block, outputs, options)
+            observe = functools.partial(self.observe, outputs=outputs, **options)
+            return observe_by_split(observe, patches, patch_ids, state, split_block)
         split = self._options.split(split_block)
         state.require_split(split)
         cached = state.token_counts.numpy().copy()
@@ -478,36 +480,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 setattr(belief, name, values)
         return belief, counts, kept
 
-    def _observe_by_split(
-        self,
-        patches: Tensor,
-        patch_ids: Tensor,
-        state: ToreState,
-        split_blocks: Tensor,
-        outputs: frozenset[str],
-        options: Mapping[str, Any],
-    ) -> Observed:
-        """Runs the rows of each K together and puts the results back in order."""
-        if split_blocks.shape != state.token_counts.shape:
-            raise ValueError(
-                f"split_block of shape {tuple(split_blocks.shape)} for {len(state)} rows"
-            )
-        groups = []
-        spent, anew = (np.zeros((len(PARTS), len(state)), np.int64) for _ in range(2))
-        for split in split_blocks.unique().tolist():
-            rows = (split_blocks.cpu() == split).nonzero(as_tuple=True)[0]
-            part = state.select(rows)
-            group = rows.to(patches.device)
-            observed = self.observe(
-                patches[group], patch_ids[rows], part, split, outputs, **options
-            )
-            state.put(rows, observed.state)
-            groups.append((group, observed.belief))
-            spent[:, rows.numpy()] = observed.cost.spent.by_part()
-            anew[:, rows.numpy()] = observed.cost.without_recycling.by_part()
-        cost = Cost(FlopCount(*spent), FlopCount(*anew))
-        return Observed(_merge_beliefs(groups, len(state)), state, cost)
-
     def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
         chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
         if unknown := sorted(chosen.difference(OUTPUTS)):
@@ -517,21 +489,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
         if "logits" in chosen and self.config.num_classes == 0:
             raise ValueError(f"'logits' need a class head, and {self.config.name!r} has none")
         return chosen
-
-
-def _merge_beliefs(groups: Sequence[tuple[Tensor, Belief]], count: int) -> Belief:
-    """One belief of `count` rows from those of groups of them; shorter rows end in zeros."""
-    merged = Belief()
-    for name in OUTPUTS:
-        values = [(rows, getattr(belief, name)) for rows, belief in groups]
-        if values[0][1] is None:
-            continue
-        length = max(value.shape[1] for _, value in values)
-        whole = values[0][1].new_zeros(count, length, *values[0][1].shape[2:])
-        for rows, value in values:
-            whole[rows, : value.shape[1]] = value
-        setattr(merged, name, whole)
-    return merged
 
 
 def build_encoder(config: EncoderConfig, seed: int = 0) -> GlimpseEncoder:
