@@ -76,6 +76,23 @@ def test_windows_that_were_not_tried_are_not_dropped_for_it():
     assert sorted(first.competing.tolist()) == [2, 3]
 
 
+def test_those_that_promise_most_are_shortlisted_and_the_best_of_them_is_found():
+    generator = torch.Generator().manual_seed(0)
+    promise, worth = torch.arange(18.0), torch.rand(18, generator=generator)
+    first = FirstGlimpses(18)
+    first.shortlist(promise)
+    assert first.competing.tolist() == [17, 16, 15, 14, 13]
+    for progress in np.linspace(0, 1, 12):
+        windows = first.draw(20, generator)
+        assert set(windows.tolist()) <= {13, 14, 15, 16, 17}
+        first.learn(windows, worth[windows])
+        first.narrow(float(progress))
+        other = FirstGlimpses(18)
+        other.restore(first.state())
+        first = other
+    assert first.competing.tolist() == [13 + int(worth[13:].argmax())]
+
+
 # Teachers ----------------------------------------------------------------------------------------
 
 
@@ -284,7 +301,9 @@ def test_a_resumed_run_ends_as_one_without_a_stop(tmp_path, kind):
             config = dataclasses.replace(CONFIG, look_ahead_share=0.4)
             return GuidedLearner(training_env(), config, seed=seed)
         share = 0.8 if kind == "ppo in its guided part" else 0.3
-        config = PpoConfig(batch_size=16, guided_share=share, precision="float32", **SMALL)
+        config = PpoConfig(
+            batch_size=16, guided_batch_size=16, guided_share=share, precision="float32", **SMALL
+        )
         return PpoLearner(training_env(), config, seed=seed)
 
     whole = make(seed=3)
@@ -312,7 +331,9 @@ def test_no_policy_is_trained_in_eight_bits(config):
 
 
 def test_ppo_goes_on_from_its_guided_start(tmp_path):
-    config = PpoConfig(batch_size=16, guided_share=0.5, precision="float32", **SMALL)
+    config = PpoConfig(
+        batch_size=16, guided_batch_size=16, guided_share=0.5, precision="float32", **SMALL
+    )
     learner = PpoLearner(training_env(), config, seed=0, tensorboard_log=str(tmp_path / "events"))
     seen = []
     learner.learn(

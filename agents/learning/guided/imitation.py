@@ -101,7 +101,10 @@ class Imitation:
         self._dtype = resolve_precision(config.precision, policy.device)
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            policy.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,  # one kernel for all tensors
         )
         sensor: Any = env.sensor  # a grid's
         self._windows = torch.from_numpy(sensor.patch_ids(np.arange(sensor.num_actions)))
@@ -210,6 +213,8 @@ class Imitation:
             noise = torch.empty_like(logits).exponential_(generator=generator).log()
             actions = torch.where(greedy[:, None], logits, logits - noise).argmax(dim=1)
             if number == 0 and self.config.first_glimpse_share:
+                if self.teacher is not None and self.num_timesteps == 0:
+                    self.first_glimpses.shortlist(self._by_teacher(seen["visited"])[0].mean(dim=0))
                 actions = self.first_glimpses.draw(env.num_envs, generator)
                 targets = self.first_glimpses.targets.expand(env.num_envs, -1)
                 considered = torch.ones_like(targets, dtype=torch.bool)
