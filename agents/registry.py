@@ -40,6 +40,7 @@ AGENTS: Registry[type[Agent]] = Registry(
         "ame": "agents.policies.attention_entropy:AttentionEntropyAgent",
         "ame_normalised": "agents.policies.attention_entropy:NormalisedAttentionEntropyAgent",
         "oracle": "agents.policies.oracle:OracleAgent",
+        "oracle_unlabelled": "agents.policies.oracle:UnlabelledOracleAgent",
     },
 )
 LEARNERS: Registry[type[Learner]] = Registry(

@@ -244,7 +244,8 @@ def test_a_policy_learns_what_its_teacher_says():
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_saved_agent_acts_as_its_policy_and_says_how_it_was_guided(tmp_path, share):
     env = training_env()
-    learner = GuidedLearner(env, dataclasses.replace(CONFIG, look_ahead_share=share), seed=1)
+    config = dataclasses.replace(CONFIG, look_ahead_share=share, first_glimpse_share=0.0)
+    learner = GuidedLearner(env, config, seed=1)
     learner.learn(4 * ROWS * STEPS)
     learner.save(tmp_path)
     guidance = read_agent(tmp_path)["guidance"]

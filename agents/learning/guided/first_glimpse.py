@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_SHORTLISTED = 0.25  # of the windows: those a teacher thinks most of, on the average
+_SHORTLISTED = 0.25  # of the windows
 
 
 class FirstGlimpses:
@@ -17,8 +17,8 @@ class FirstGlimpses:
     Before the first glimpse every row believes the same, so that the best first window is one and
     the same for all scenes, and what it is worth shows in what follows. Episodes begin with windows
     drawn from those that compete; in each of some rounds the worse half drops out, until one is
-    left. Scenes differ far more than first windows do, so a teacher, who can say what is worth a
-    glimpse on the average, shortens the list before.
+    left. Scenes differ far more than first windows do, so the list is shortened before, by what
+    each window gains at once in the same few scenes.
 
     Source: Karnin et al., "Almost Optimal Exploration in Multi-Armed Bandits" (ICML 2013),
     sequential halving.

@@ -23,6 +23,8 @@ from encoders.support.precision import autocast, resolve_precision
 
 Observation = Mapping[str, np.ndarray]
 
+_TRIED_ON = 64  # rows whose scenes tell what each window gains as the first one
+
 
 class Step(NamedTuple):
     """What one step of N rows gave to learn from.
@@ -186,7 +188,7 @@ class Imitation:
         self._explored += int(ended["flops_total"].sum())
         returns = _discounted(rewards, config.gamma)
         if config.first_glimpse_share:
-            self.first_glimpses.learn(actions[0], returns[0])
+            self.first_glimpses.learn(actions[0], self._expected_returns(steps, rewards))
             self.first_glimpses.narrow(progress / config.first_glimpse_share)
         return {
             **self._update(steps, returns, falling(config.learning_rate, 1 - progress)),
@@ -213,8 +215,8 @@ class Imitation:
             noise = torch.empty_like(logits).exponential_(generator=generator).log()
             actions = torch.where(greedy[:, None], logits, logits - noise).argmax(dim=1)
             if number == 0 and self.config.first_glimpse_share:
-                if self.teacher is not None and self.num_timesteps == 0:
-                    self.first_glimpses.shortlist(self._by_teacher(seen["visited"])[0].mean(dim=0))
+                if self.num_timesteps == 0:
+                    self.first_glimpses.shortlist(self._gains_at_once())
                 actions = self.first_glimpses.draw(env.num_envs, generator)
                 targets = self.first_glimpses.targets.expand(env.num_envs, -1)
                 considered = torch.ones_like(targets, dtype=torch.bool)
@@ -228,6 +230,26 @@ class Imitation:
             taken.append(actions)
         self.observation = observation
         return Explored(steps, torch.stack(taken), torch.stack(rewards), information["final_info"])
+
+    def _gains_at_once(self) -> Tensor:
+        """What each window gains on the average as the first one, `[windows]`, in some rows."""
+        rows = torch.arange(min(_TRIED_ON, self.env.num_envs))
+        windows = torch.arange(len(self._windows)).expand(len(rows), -1)
+        return self.look_ahead.gains(rows, windows).mean(dim=0)
+
+    @torch.no_grad()
+    def _expected_returns(self, steps: list[Step], rewards: Tensor) -> Tensor:
+        """What episodes bring, `[N]`, by their first reward and the critic's word on the rest.
+
+        The critic knows what it is like to have seen the first glimpse in any scene; what this one
+        scene held in store says nothing about the window.
+        """
+        if len(steps) == 1:
+            return rewards[0]
+        policy = self.policy
+        second = {key: values.to(policy.device) for key, values in steps[1].observation.items()}
+        _, values = policy.score_and_value(second)
+        return rewards[0] + self.config.gamma * values.cpu()
 
     def _by_teacher(self, visited: Tensor) -> tuple[Tensor, Tensor]:
         """Targets `[N, windows]` from what patches are worth."""

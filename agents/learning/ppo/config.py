@@ -45,4 +45,4 @@ class PpoConfig(WindowLearnerConfig):
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 0.5
     guided_share: Share = 0.9
-    guided_batch_size: Positive = 128
+    guided_batch_size: Positive = 64
