@@ -104,7 +104,10 @@ def test_oracles_take_the_glimpse_after_which_what_they_know_is_most_probable(na
     observation, _ = env.reset(seed=3)
     known = np.eye(env.observer.encoder.config.num_classes)[env.labels]
     if name == "oracle_unlabelled":  # what the encoder says of the whole scene
-        encoder, pixels = env.observer.encoder, torch.from_numpy(env.images.copy()).permute(0, 3, 1, 2)
+        encoder, pixels = (
+            env.observer.encoder,
+            torch.from_numpy(env.images.copy()).permute(0, 3, 1, 2),
+        )
         with torch.no_grad():
             known = encoder.forward_full(encoder.normalise(pixels)).logits.softmax(1).numpy()
     history: list[np.ndarray] = []

@@ -76,23 +76,6 @@ def test_windows_that_were_not_tried_are_not_dropped_for_it():
     assert sorted(first.competing.tolist()) == [2, 3]
 
 
-def test_those_that_promise_most_are_shortlisted_and_the_best_of_them_is_found():
-    generator = torch.Generator().manual_seed(0)
-    promise, worth = torch.arange(18.0), torch.rand(18, generator=generator)
-    first = FirstGlimpses(18)
-    first.shortlist(promise)
-    assert first.competing.tolist() == [17, 16, 15, 14, 13]
-    for progress in np.linspace(0, 1, 12):
-        windows = first.draw(20, generator)
-        assert set(windows.tolist()) <= {13, 14, 15, 16, 17}
-        first.learn(windows, worth[windows])
-        first.narrow(float(progress))
-        other = FirstGlimpses(18)
-        other.restore(first.state())
-        first = other
-    assert first.competing.tolist() == [13 + int(worth[13:].argmax())]
-
-
 # Teachers ----------------------------------------------------------------------------------------
 
 

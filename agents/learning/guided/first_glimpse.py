@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_SHORTLISTED = 0.25  # of the windows
-
 
 class FirstGlimpses:
     """First windows that still compete, and how the episodes went that began with them.
@@ -17,8 +15,7 @@ class FirstGlimpses:
     Before the first glimpse every row believes the same, so that the best first window is one and
     the same for all scenes, and what it is worth shows in what follows. Episodes begin with windows
     drawn from those that compete; in each of some rounds the worse half drops out, until one is
-    left. Scenes differ far more than first windows do, so the list is shortened before, by what
-    each window gains at once in the same few scenes.
+    left.
 
     Source: Karnin et al., "Almost Optimal Exploration in Multi-Armed Bandits" (ICML 2013),
     sequential halving.
@@ -32,7 +29,9 @@ class FirstGlimpses:
 
     def __init__(self, num_windows: int) -> None:
         self.competing = torch.arange(num_windows)
-        self._begun_with = num_windows
+        self._sizes = [num_windows]  # of the field, round by round
+        while self._sizes[-1] > 1:
+            self._sizes.append(math.ceil(self._sizes[-1] / 2))
         self._returns = torch.zeros(num_windows, dtype=torch.float64)
         self._counts = torch.zeros(num_windows, dtype=torch.int64)
 
@@ -42,16 +41,6 @@ class FirstGlimpses:
         targets = torch.zeros(len(self._counts))
         targets[self.competing] = 1 / len(self.competing)
         return targets
-
-    def shortlist(self, worth: Tensor) -> None:
-        """Leaves those alone in the competition that promise most, before it begins.
-
-        Args:
-            worth: What each window promises, float `[windows]`.
-        """
-        count = math.ceil(_SHORTLISTED * len(worth))
-        self.competing = worth.argsort(descending=True, stable=True)[:count]
-        self._begun_with = count
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
         """Windows to begin episodes with, int64 `[rows]`: all that compete equally often.
@@ -77,15 +66,13 @@ class FirstGlimpses:
     def narrow(self, progress: float) -> None:
         """Lets the worse half of the windows drop out where a round is over.
 
-        A window that was never tried stays before those that were.
+        A window that was not tried in a round stays before those that were.
 
         Args:
             progress: Share of all rounds that is over; from 1 on, one window is left.
         """
-        rounds = (self._begun_with - 1).bit_length()  # halvings, rounded up, until one is left
-        size = self._begun_with
-        for _ in range(min(int(progress * rounds), rounds)):
-            size = math.ceil(size / 2)
+        rounds = len(self._sizes) - 1
+        size = self._sizes[min(int(progress * rounds), rounds)]
         if size >= len(self.competing):
             return
         counts = self._counts[self.competing]
@@ -93,17 +80,18 @@ class FirstGlimpses:
         mean = torch.where(counts > 0, mean, torch.inf)
         best_first = mean.argsort(descending=True, stable=True)
         self.competing = self.competing[best_first][:size]
+        self._returns.zero_()
+        self._counts.zero_()
 
     def state(self) -> dict[str, Any]:
-        """All it knows, as tensors and plain data."""
+        """All it knows, as tensors."""
         return {
             "competing": self.competing.clone(),
-            "begun_with": self._begun_with,
             "returns": self._returns.clone(),
             "counts": self._counts.clone(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from what `state` returned."""
-        self.competing, self._begun_with = state["competing"], state["begun_with"]
+        self.competing = state["competing"]
         self._returns, self._counts = state["returns"], state["counts"]

@@ -23,8 +23,6 @@ from encoders.support.precision import autocast, resolve_precision
 
 Observation = Mapping[str, np.ndarray]
 
-_TRIED_ON = 64  # rows whose scenes tell what each window gains as the first one
-
 
 class Step(NamedTuple):
     """What one step of N rows gave to learn from.
@@ -67,8 +65,8 @@ class Imitation:
       power of `sharpness`, for all windows;
     * by looking ahead at last: the softmax of what the task's score gains by a window, in units of
       `look_ahead_temperature`, for the windows the policy likes best and some drawn at random;
-    * for the first glimpse, before which nothing is known that could tell windows apart, by how the
-      episodes went that began with it (`FirstGlimpses`).
+    * for the first glimpse, before which nothing is known that could tell windows apart, by how
+      the episodes went that began with it (`FirstGlimpses`).
 
     The critic learns the discounted rewards beside, for those who go on with PPO.
 
@@ -188,7 +186,7 @@ class Imitation:
         self._explored += int(ended["flops_total"].sum())
         returns = _discounted(rewards, config.gamma)
         if config.first_glimpse_share:
-            self.first_glimpses.learn(actions[0], self._expected_returns(steps, rewards))
+            self.first_glimpses.learn(actions[0], returns[0])
             self.first_glimpses.narrow(progress / config.first_glimpse_share)
         return {
             **self._update(steps, returns, falling(config.learning_rate, 1 - progress)),
@@ -215,8 +213,6 @@ class Imitation:
             noise = torch.empty_like(logits).exponential_(generator=generator).log()
             actions = torch.where(greedy[:, None], logits, logits - noise).argmax(dim=1)
             if number == 0 and self.config.first_glimpse_share:
-                if self.num_timesteps == 0:
-                    self.first_glimpses.shortlist(self._gains_at_once())
                 actions = self.first_glimpses.draw(env.num_envs, generator)
                 targets = self.first_glimpses.targets.expand(env.num_envs, -1)
                 considered = torch.ones_like(targets, dtype=torch.bool)
@@ -230,26 +226,6 @@ class Imitation:
             taken.append(actions)
         self.observation = observation
         return Explored(steps, torch.stack(taken), torch.stack(rewards), information["final_info"])
-
-    def _gains_at_once(self) -> Tensor:
-        """What each window gains on the average as the first one, `[windows]`, in some rows."""
-        rows = torch.arange(min(_TRIED_ON, self.env.num_envs))
-        windows = torch.arange(len(self._windows)).expand(len(rows), -1)
-        return self.look_ahead.gains(rows, windows).mean(dim=0)
-
-    @torch.no_grad()
-    def _expected_returns(self, steps: list[Step], rewards: Tensor) -> Tensor:
-        """What episodes bring, `[N]`, by their first reward and the critic's word on the rest.
-
-        The critic knows what it is like to have seen the first glimpse in any scene; what this one
-        scene held in store says nothing about the window.
-        """
-        if len(steps) == 1:
-            return rewards[0]
-        policy = self.policy
-        second = {key: values.to(policy.device) for key, values in steps[1].observation.items()}
-        _, values = policy.score_and_value(second)
-        return rewards[0] + self.config.gamma * values.cpu()
 
     def _by_teacher(self, visited: Tensor) -> tuple[Tensor, Tensor]:
         """Targets `[N, windows]` from what patches are worth."""
