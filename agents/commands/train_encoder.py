@@ -271,6 +271,8 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         "width": source.width,
         "depth": source.depth,
         "num_heads": attention.num_heads,
+        "attention": source.backbone.attention,
+        "attention_order": source.config.vit.get("attention_order", "grid"),
     }
     if source.config.decoder is not None:
         decoder = dataclasses.asdict(source.config.decoder)

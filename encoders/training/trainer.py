@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.families.tore.model import GlimpseEncoder
+from encoders.layers.angular import risen_threshold, set_sparse_threshold
 from encoders.layers.vit import set_fused_attention
 from encoders.reduction.config import eased_share
 from encoders.storage import load_encoder, load_strictly, save_encoder
@@ -260,6 +261,7 @@ class EncoderTrainer:
         chosen = self.glimpses(indices.numpy(), rng, warming_up)
         patch_ids = torch.from_numpy(np.ascontiguousarray(chosen))
         labels = torch.from_numpy(self.train_images.labels[indices.numpy()]).to(self.device)
+        set_sparse_threshold(self.encoder, self._sparse_threshold())
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         with autocast(self.device, self.dtype):
@@ -273,6 +275,11 @@ class EncoderTrainer:
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _sparse_threshold(self) -> float:
+        """That of the sparse branch of angular attention at this step."""
+        last = self.config.sparse_branch * self.total_steps
+        return risen_threshold(self.step / last if last else 1.0)
 
     def _reduction(self) -> dict[str, Any]:
         """The encoder's reduction as strong as it is at this step; nothing where it has none."""
