@@ -108,17 +108,19 @@ class AngularAttention(nn.Module):
         Returns:
             `[B, n, D]`, or `[B, leading, D]`.
         """
-        asking = x if leading is None else x[:, :leading]
-        key, value = self.keys_and_values(x)
+        if leading is None:
+            query, key, value = map(self._heads, call(self._modules["qkv"], x).chunk(3, dim=-1))
+        else:
+            query, (key, value) = self.queries(x[:, :leading]), self.keys_and_values(x)
+        count = query.shape[2]
         unit = F.normalize(key, dim=-1)
         if mask is not None:
             unit = unit * mask[:, None, :, None].to(unit)
-        query = self.queries(asking)
         extra = None
         if self.training and self.sparse_threshold < 1:
             extra = self._sparse(query, key, value, mask)
-        mixed = self.from_sum(query, value[:, :, : asking.shape[1]], unit.mT @ value, extra)
-        return self.finish(mixed, self._near_values(value, near, asking.shape[1]))
+        mixed = self.from_sum(query, value[:, :, :count], unit.mT @ value, extra)
+        return self.finish(mixed, self._near_values(value, near, count))
 
     def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of tokens `[B, n, D]`, each `[B, heads, n, d]`."""
@@ -159,32 +161,28 @@ class AngularAttention(nn.Module):
         """The depthwise branch, from the values in each token's neighbourhood.
 
         Args:
-            near: `[B, m, neighbourhood, D]`, zeros where there is no token.
+            near: `[B, heads, neighbourhood, m, d]`, zeros where there is no token.
 
         Returns:
             `[B, heads, m, d]`.
         """
-        batch, count, taps, _ = near.shape
-        weight = self.dconv.weight.view(self.num_heads, taps, 1).to(near.dtype)
-        apart = near.reshape(batch, count, taps, self.num_heads, self.head_dim)
-        # One product per head, which `torch.utils.flop_counter` counts as it counts others.
-        lines = apart.permute(3, 0, 1, 4, 2).reshape(self.num_heads, -1, taps) @ weight
-        shape = (self.num_heads, batch, count, self.head_dim)
-        return lines.view(shape).transpose(0, 1)
+        weight = self.dconv.weight.view(self.num_heads, 1, self.neighbourhood).to(near.dtype)
+        # A product per head, which `torch.utils.flop_counter` counts as it counts others.
+        return (weight @ near.flatten(3)).view(*near.shape[:2], *near.shape[3:])
 
     def _near_values(self, value: Tensor, near: Tensor | None, count: int) -> Tensor:
-        batch, _, tokens, _ = value.shape
+        batch, heads, tokens, _ = value.shape
         if near is None and count == tokens:
             return self.dconv(value)
-        rows = value.transpose(1, 2).reshape(batch, tokens, -1)
         if near is None:
             # The first `count` tokens have their neighbours among the first few more.
-            rows = F.pad(rows[:, : count + self.reach], (0, 0, self.reach, self.reach))
-            return self.weigh(rows.unfold(1, self.neighbourhood, 1)[:, :count].mT)
-        rows = F.pad(rows, (0, 0, 0, 1))
-        index = near[:, :count]
-        chosen = index.reshape(batch, -1, 1).expand(-1, -1, rows.shape[2])
-        return self.weigh(rows.gather(1, chosen).view(*index.shape, -1))
+            few = F.pad(value[:, :, : count + self.reach], (0, 0, self.reach, self.reach))
+            return self.weigh(few.unfold(2, self.neighbourhood, 1)[:, :, :count].movedim(-1, 2))
+        lines = F.pad(value, (0, 0, 0, 1)).flatten(0, 2)
+        starts = (tokens + 1) * torch.arange(batch * heads, device=near.device)
+        index = near[:, None, :count].mT + starts.view(batch, heads, 1, 1)
+        # Not by indexing, whose gradients several threads add up in any order.
+        return self.weigh(F.embedding(index, lines))
 
     def _sparse(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Softmax attention, of which only what is above the threshold counts."""

@@ -63,10 +63,10 @@ def class_token_from_sums(vit: PatchVit, state: ToreState) -> tuple[Tensor, np.n
     key, value = layer.keys_and_values(entering)
     products = state.sums.products.to(value) + F.normalize(key, dim=-1).mT @ value
     mixed = layer.from_sum(layer.queries(entering), value, products)
-    before = value.new_zeros(len(state), layer.reach, vit.width)
-    own = value.transpose(1, 2).flatten(2)
-    near = torch.cat([before, own, state.sums.nearest.to(value)], 1)
-    mixed = layer.finish(mixed, layer.weigh(near[:, None]))
+    before = value.new_zeros(len(state), layer.num_heads, layer.reach, layer.head_dim)
+    behind = state.sums.nearest.to(value).unflatten(2, value.shape[1::2]).transpose(1, 2)
+    near = torch.cat([before, value, behind], 2)
+    mixed = layer.finish(mixed, layer.weigh(near[:, :, :, None]))
     return after_attention(block, prefix, mixed), added
 
 
