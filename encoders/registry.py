@@ -22,10 +22,20 @@ EncoderEntry = Callable[[], Any]
 FamilyEntry = Callable[[Mapping[str, Any]], Any]
 
 ENCODERS: Registry[EncoderEntry] = Registry(
-    "encoder", "encoders.encoders", {"tore-nano": "encoders.pretrained:tore_nano"}
+    "encoder",
+    "encoders.encoders",
+    {
+        "tore-nano": "encoders.pretrained:tore_nano",
+        "convmixer": "encoders.families.canvas.build:convmixer",
+    },
 )
 FAMILIES: Registry[FamilyEntry] = Registry(
-    "encoder family", "encoders.families", {"tore": "encoders.families.tore.build:from_dict"}
+    "encoder family",
+    "encoders.families",
+    {
+        "tore": "encoders.families.tore.build:from_dict",
+        "convmixer": "encoders.families.canvas.build:convmixer_from_dict",
+    },
 )
 
 register_encoder = ENCODERS.register

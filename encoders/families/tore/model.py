@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
+from encoders.families.checks import check_images, checked_glimpse
 from encoders.families.tore import extract as tore
-from encoders.families.tore.checks import check_images, checked_glimpse
 from encoders.families.tore.mixed_splits import observe_by_split
 from encoders.families.tore.options import ToreOptions, require_reduction
 from encoders.families.tore.parts import tore_parts
@@ -29,7 +29,7 @@ from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
 from encoders.layers.vit import BlockCount, TokenSet
 from encoders.parts import EncoderPart
-from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
+from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed, Promises
 from encoders.reduction.base import ReductionPass
 from encoders.reduction.config import Reduction
 from encoders.reduction.passes import make_pass
@@ -147,6 +147,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """Name, K and reduction, e.g. "tore-nano, K = 4, tome:r=4 in the aggregator"."""
         words = [self.config.name, f"K = {self._options.resolve(options)['split_block']}"]
         return ", ".join(filter(None, [*words, str(self._options.plan(options))]))
+
+    def promises(self, options: Mapping[str, Any]) -> Promises:
+        """Glimpses may come in any order, unless tokens are reduced."""
+        return Promises(ignores_order=not self._options.plan(options).options(), trains=True)
 
     @property
     def _options(self) -> ToreOptions:
