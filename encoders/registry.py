@@ -27,6 +27,8 @@ ENCODERS: Registry[EncoderEntry] = Registry(
     {
         "tore-nano": "encoders.pretrained:tore_nano",
         "convmixer": "encoders.families.canvas.build:convmixer",
+        "sparseformer": "encoders.families.sparseformer.build:sparseformer",
+        "sparseformer-btsp": "encoders.families.sparseformer.build:sparseformer_btsp",
     },
 )
 FAMILIES: Registry[FamilyEntry] = Registry(
@@ -35,6 +37,7 @@ FAMILIES: Registry[FamilyEntry] = Registry(
     {
         "tore": "encoders.families.tore.build:from_dict",
         "convmixer": "encoders.families.canvas.build:convmixer_from_dict",
+        "sparseformer": "encoders.families.sparseformer.build:from_dict",
     },
 )
 

@@ -7,7 +7,6 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.families.sparseformer.regions import encode_regions
 from encoders.layers.positions import sincos_positions
 from encoders.layers.transformer import FeedForward
 
@@ -41,6 +40,7 @@ class LatentDecoder(nn.Module):
         self.register_buffer("positions", sincos_positions(width, grid, 0), persistent=False)
         self.look = nn.Linear(features, width)
         self.embed = nn.Linear(latent_width, width)
+        self.place = nn.Linear(4, width)
         self.norm_cells = nn.LayerNorm(width, eps=_EPS)
         self.norm_tokens = nn.LayerNorm(width, eps=_EPS)
         self.query = nn.Linear(width, width)
@@ -68,9 +68,9 @@ class LatentDecoder(nn.Module):
         """
         if _DECODED.isdisjoint(outputs):
             return {}
-        places = F.pad(
-            encode_regions(regions, self.width), (0, 0, tokens.shape[1] - regions.shape[1], 0)
-        )
+        # Not by waves, whose shortest are shorter than what half precision tells apart.
+        places = self.place(regions.to(tokens))
+        places = F.pad(places, (0, 0, tokens.shape[1] - regions.shape[1], 0))
         memory = self.embed(tokens)
         memory = self.norm_tokens(memory + places.to(memory))
         seen = F.adaptive_avg_pool2d(features, self.grid).flatten(2).mT
@@ -87,8 +87,8 @@ class LatentDecoder(nn.Module):
             parts["pixels"] = self.pred(self.norm(cells))
         return parts
 
-    def macs(self, tokens: int, outputs: Collection[str]) -> int:
-        """Multiply-accumulates of one row with so many latent tokens."""
+    def macs(self, tokens: int, regions: int, outputs: Collection[str]) -> int:
+        """Multiply-accumulates of one row with so many latent tokens, and regions of them."""
         if _DECODED.isdisjoint(outputs):
             return 0
         cells, width = self.grid[0] * self.grid[1], self.width
@@ -96,7 +96,8 @@ class LatentDecoder(nn.Module):
         if "pixels" in outputs:
             per_cell += self.pred.weight.numel()
         per_token = self.embed.weight.numel() + 2 * width**2
-        return cells * per_cell + tokens * per_token + 2 * cells * tokens * width
+        places = regions * self.place.weight.numel()
+        return cells * per_cell + tokens * per_token + places + 2 * cells * tokens * width
 
     def _heads(self, values: Tensor) -> Tensor:
         return values.unflatten(2, (_HEADS, -1)).transpose(1, 2)

@@ -109,16 +109,17 @@ class SparseFormer(nn.Module):
         """Latent tokens of a map `[B, C, h, w]`."""
         batch = len(features)
         # Places in half precision would be those of other pixels.
-        regions = self.initial_roi.weight.expand(batch, -1, -1)
+        regions = self.initial_roi.weight.repeat(batch, 1, 1)
         regions = regions.to(torch.promote_types(regions.dtype, torch.float32))
-        tokens = self.initial_embedding.weight.expand(batch, self.shape.latents, -1)
+        alike = self.shape.latents // len(self.initial_embedding.weight)
+        tokens = self.initial_embedding.weight.repeat(batch, alike, 1)
         after, first_cortex = [], len(self.layers) - self.shape.cortex_depth
         for number, layer in enumerate(self.layers):
             if not isinstance(layer, SparseUnit):
                 tokens = layer(tokens)
                 continue
             if number == first_cortex and self.shape.form == "btsp":
-                start = self.cls_embedding.weight.expand(batch, 1, -1)
+                start = self.cls_embedding.weight.repeat(batch, 1, 1)
                 tokens = torch.cat([start.to(tokens), tokens], 1)
             for repeat in range(self.shape.repeats if number == 0 else 1):
                 tokens, regions = layer(tokens, regions, features, repeat)

@@ -149,8 +149,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
         return ", ".join(filter(None, [*words, str(self._options.plan(options))]))
 
     def promises(self, options: Mapping[str, Any]) -> Promises:
-        """Glimpses may come in any order, unless tokens are reduced."""
-        return Promises(ignores_order=not self._options.plan(options).options(), trains=True)
+        """Glimpses may come in any order, unless tokens are reduced or attention knows of it."""
+        reduced = bool(self._options.plan(options).options())
+        any_order = not reduced and not self.backbone.asks_for_arrival
+        return Promises(ignores_order=any_order, trains=True)
 
     @property
     def _options(self) -> ToreOptions:

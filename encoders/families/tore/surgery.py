@@ -69,6 +69,12 @@ class PatchVit(nn.Module):
         return layer is not None and layer.order == "grid"
 
     @property
+    def asks_for_arrival(self) -> bool:
+        """Whether blocks ask in which order tokens came."""
+        layer = angular_layer(self.blocks[0])
+        return layer is not None and layer.order == "arrival"
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.projection.weight.device
