@@ -1,4 +1,4 @@
-"""Trains a TORE encoder, a masked autoencoder with a class head: `ave-train-encoder`."""
+"""Trains an encoder, a masked autoencoder with a class head: `ave-train-encoder`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
-from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, import_from_current_folder
+from agents.commands.options import (
+    DEFAULT_ENV,
+    ENCODER,
+    THREADS,
+    Pairs,
+    check_name,
+    import_from_current_folder,
+    named,
+    write_pairs,
+)
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.reduction.config import ReductionPlace, parse_reduction
 from encoders.reduction.plan import OPTIONS as REDUCING
 from encoders.reduction.plan import make_plan
-from encoders.registry import check_encoder_name
+from encoders.registry import TRAININGS, check_encoder_name, training_of
 from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
@@ -31,15 +40,16 @@ from encoders.support.validation import NotNegative, Positive, check_fields
 from encoders.training.config import EncoderShape, TrainingConfig
 
 if TYPE_CHECKING:
-    from encoders.config import EncoderConfig
     from encoders.families.tore.model import GlimpseEncoder
 
 COMMAND = "train_encoder"
+FAMILY = named("What kind of encoder a new one is", TRAININGS)
+_TORE = "tore"  # whose sizes and reductions have options of their own
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Trains a TORE encoder (masked autoencoder + class head) on random glimpses of scenes.
+    """Trains an encoder (masked autoencoder + class head) on random glimpses of scenes.
 
     The run folder receives the encoder (`config.json`, `model.safetensors`), a resumable training
     state, TensorBoard events and `run.json`. Ctrl-C saves; `--resume RUN` continues. Several
@@ -51,6 +61,10 @@ class Options:
         seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
             None = those of SUN360 do.
         image_size: Height and width in pixels; None = the environment's own.
+        family: What kind of encoder a new one is; None = tore, or as the weights to start from.
+        sizes: Sizes of a new encoder of another family than tore, e.g. `width=256 depth=8`; those
+            left out are the family's own. Patch size and width of the decoder have options of
+            their own for every family.
         encoder: Start from this encoder instead of a new one; the same as `init-from`.
         init_from: Start a new run from these weights, with its own seed and settings: a run folder,
             a file of weights, or a name. A head for other classes is made anew.
@@ -79,6 +93,8 @@ class Options:
     data_root: Path | None = None
     seamless: bool | None = None
     image_size: tuple[Positive, Positive] | None = None
+    family: Annotated[str | None, FAMILY] = None
+    sizes: Pairs = dataclasses.field(default_factory=dict)
     encoder: Annotated[str | None, ENCODER] = None
     init_from: str | None = None
     reduction: str | None = None
@@ -103,6 +119,9 @@ class Options:
             raise ValueError(f"name={self.name!r}; expected text without slashes: a folder's name")
         if self.encoder is not None and self.init_from is not None:
             raise ValueError("--encoder and --init-from mean the same; give one of them")
+        if self.family is not None:
+            check_name("family", self.family, TRAININGS)
+        self._check_sizes()
         if self.reduction is not None:
             parse_reduction(self.reduction)
         most, size = self.max_tokens or 0, self.training.glimpse_size**2
@@ -112,12 +131,43 @@ class Options:
                 f"least {size}, or 0 for no bound"
             )
 
+    def _check_sizes(self) -> None:
+        """Refuses sizes and reductions that the family chosen does not have.
+
+        Raises:
+            ValueError: One of them.
+        """
+        if self.sizes and (self.family in (None, _TORE) or self.start is not None):
+            raise ValueError(
+                f"--sizes {' '.join(write_pairs(self.sizes))}: of a new encoder of another family "
+                "than tore; give --family as well, and neither --encoder nor --init-from"
+            )
+        if self.family in (None, _TORE):
+            return
+        if self.reduction or self.reduction_in or self.max_tokens:
+            raise ValueError(
+                f"family={self.family!r} has no tokens to reduce; leave --reduction, "
+                "--reduction-in and --max-tokens out"
+            )
+        usual = EncoderShape()
+        for name in _TORE_SIZES:
+            value = getattr(self.shape, name)
+            if value not in (getattr(usual, name), getattr(_SMOKE_SHAPE, name)):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} {value}: a size of the family 'tore'; give those "
+                    f"of {self.family!r} as --sizes, e.g. --sizes width={self.shape.width}"
+                )
+
     @property
     def start(self) -> str | None:
         """The encoder to start from; None for a new one."""
         return self.init_from or self.encoder
 
 
+_TORE_SIZES = (
+    *("width", "depth", "num_heads", "attention", "attention_order"),
+    *("decoder_depth", "decoder_num_heads"),
+)
 _DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is up to CUDA_VISIBLE_DEVICES
 _SMOKE_SHAPE = EncoderShape(width=32, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
 _SMOKE_TRAINING: dict[str, Any] = {
@@ -219,7 +269,7 @@ def _train_in(folder: Path, options: Options) -> None:
 
 def _encoder(
     folder: Path, options: Options, image_size: tuple[int, int], class_names: tuple[str, ...]
-) -> tuple[GlimpseEncoder, dict[str, Any] | None]:
+) -> tuple[Any, dict[str, Any] | None]:
     """The encoder to train: that of the run to resume, one to start from, or a new one.
 
     Returns:
@@ -228,7 +278,7 @@ def _encoder(
     Raises:
         ValueError: Weights that cannot be trained here, or do not have the sizes asked for.
     """
-    from encoders import GlimpseEncoder, build_encoder, create_encoder
+    from encoders import GlimpseEncoder, create_encoder
     from encoders.storage import load_encoder, weights_hash
     from encoders.training.trainer import check_resumable
 
@@ -239,22 +289,38 @@ def _encoder(
     reducing = {name: getattr(options, name) for name in REDUCING}
     reducing = {name: value for name, value in reducing.items() if value is not None}
     if options.start is None:
-        config = options.shape.config(name, image_size, class_names)
-        return build_encoder(config, options.training.seed).with_reduction(**reducing), None
-    source = create_encoder(options.start, device="cpu")
-    if not isinstance(source, GlimpseEncoder):
-        raise ValueError(
-            f"{options.start}: an encoder of the family {source.family!r}; this command trains "
-            "those of the family 'tore'"
+        kind = training_of(options.family or _TORE)
+        new = kind.build(
+            options.shape,
+            {**(kind.smoke_sizes if options.smoke else {}), **options.sizes},
+            name=name,
+            image_size=image_size,
+            class_names=class_names,
+            seed=options.training.seed,
         )
-    _check_sizes(options, source)
+        return (new.with_reduction(**reducing) if reducing else new), None
+    source: Any = create_encoder(options.start, device="cpu")
+    training_of(source.family)
+    if options.family not in (None, source.family):
+        raise ValueError(
+            f"{options.start}: an encoder of the family {source.family!r}, and --family is "
+            f"{options.family!r}; leave --family out"
+        )
+    if isinstance(source, GlimpseEncoder):
+        _check_sizes(options, source)
+    elif reducing:
+        raise ValueError(
+            f"{options.start}: an encoder of the family {source.family!r}, which has no tokens to "
+            "reduce; leave --reduction, --reduction-in and --max-tokens out"
+        )
     found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
     encoder = source.resized(image_size)
     new_head = class_names != (encoder.config.class_names or ())
     if new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
-    encoder = encoder.with_reduction(**reducing)
-    changes = _changes(source.config, encoder.config, new_head)
+    if reducing:
+        encoder = encoder.with_reduction(**reducing)
+    changes = _changes(source, encoder, new_head)
     encoder.config = dataclasses.replace(encoder.config, name=name)
     return encoder, {**found, "changes": changes}
 
@@ -290,12 +356,13 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         )
 
 
-def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str]:
+def _changes(source: Any, encoder: Any, new_head: bool) -> list[str]:
     """What is not as in the weights that a run starts from, in sentences."""
-    changes = []
+    changes, old, new = [], source.config, encoder.config
     if old.image_size != new.image_size:
         sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
-        changes.append(f"position tables are fitted from {sizes[0]} to {sizes[1]} pixels")
+        what = "position tables are fitted" if source.family == _TORE else "scenes change"
+        changes.append(f"{what} from {sizes[0]} to {sizes[1]} pixels")
     if new_head and not new.num_classes:
         changes.append("the class head is left out: the scenes have no classes")
     elif new_head:
@@ -304,10 +371,10 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
             f"the class head for {new.num_classes} classes is new"
             + (f"; {before}" if old.num_classes else "")
         )
-    if any(getattr(old, name) != getattr(new, name) for name in REDUCING):
+    if any(getattr(old, name, None) != getattr(new, name, None) for name in REDUCING):
         described = [str(make_plan(vars(config))) or "none" for config in (old, new)]
         changes.append(f"tokens are reduced: {described[1]} (before: {described[0]})")
-    if old.decoder is None:
+    if "pixels" not in source.outputs:
         changes.append("there is no decoder: the class head alone is trained for")
     return changes
 

@@ -37,6 +37,10 @@ class TrainingConfig:
             sparse branch; the threshold of that rises on the way.
         ponder_weight: Weight of A-ViT's ponder loss, the blocks that a token goes through.
         distribution_weight: Weight of A-ViT's other loss, where tokens should halt.
+        teacher: Folder of a RIFormer with token mixers, whose blocks a RIFormer without is to
+            imitate; None = it learns alone.
+        imitation_weight: Weight of the distance to the teacher's blocks.
+        distillation_weight: Weight of the divergence from the teacher's predictions.
         precision: Of matrix products; "auto" takes bfloat16 where it is native.
         seed: Of everything random.
         num_workers: Processes that load images.
@@ -67,6 +71,9 @@ class TrainingConfig:
     sparse_branch: Share = 0.5
     ponder_weight: Amount = 5e-4
     distribution_weight: Amount = 1e-3
+    teacher: str | None = None
+    imitation_weight: Amount = 1.0
+    distillation_weight: Amount = 1.0
     precision: TrainingPrecision = "auto"
     seed: NotNegative = 0
     num_workers: NotNegative = 1

@@ -18,11 +18,13 @@ class MapLayer(nn.Module):
         footprint: What an output cell is made of.
         is_local: Whether it is made of nothing else, so that a window of the output can be computed
             anew without the rest.
+        asks_inside: Whether `run` must know which cells of a window lie on the map.
     """
 
     channels: int
     footprint: Footprint
     is_local: bool = True
+    asks_inside: bool = False
 
     def forward(self, values: Tensor) -> Tensor:
         """The whole map, `[B, C, h, w]` to `[B, channels, h', w']`."""
@@ -35,8 +37,7 @@ class MapLayer(nn.Module):
 
         Args:
             values: `[R, C, h, w]`, with zeros where the window needs cells beyond the map.
-            inside: bool `[R, 1, h, w]`: which cells are on the map; None = of no interest to it, or
-                the window is the whole map.
+            inside: bool `[R, 1, h, w]`: which cells are on the map; None where it does not ask.
         """
         raise NotImplementedError
 

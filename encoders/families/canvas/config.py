@@ -73,6 +73,8 @@ class CanvasConfig:
         values = {**dataclasses.asdict(self), "body": dict(self.body)}
         for name in _TUPLES:
             values[name] = None if values[name] is None else list(values[name])
+        for name, value in values["body"].items():
+            values["body"][name] = list(value) if isinstance(value, tuple) else value
         return {"format_version": FORMAT_VERSION, **values}
 
     @classmethod

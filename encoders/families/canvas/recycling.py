@@ -106,9 +106,11 @@ def _run(
         )
         pixels = crop(row, there)
         crops.append(F.pad(pixels, border) if any(border) else pixels)
-        mask = torch.ones(1, *there.size, dtype=torch.bool, device=target.device)
-        inside.append(F.pad(mask, border) if any(border) else mask)
-    values = layer.run(torch.stack(crops), torch.stack(inside)).to(target.dtype)
+        if layer.asks_inside:
+            mask = torch.ones(1, *there.size, dtype=torch.bool, device=target.device)
+            inside.append(F.pad(mask, border) if any(border) else mask)
+    values = layer.run(torch.stack(crops), torch.stack(inside) if inside else None)
+    values = values.to(target.dtype)
     for (row, window), repaired in zip(places, values, strict=True):
         assert window is not None
         top, left, bottom, right = window

@@ -27,7 +27,7 @@ class Window(NamedTuple):
     @property
     def cells(self) -> int:
         """Number of cells."""
-        return (self.bottom - self.top) * (self.right - self.left)
+        return max(0, self.bottom - self.top) * max(0, self.right - self.left)
 
     def scaled(self, factor: int) -> Window:
         """The same rectangle where every cell is `factor` cells wide and high."""
@@ -79,6 +79,11 @@ class Footprint:
             raise ValueError(
                 f"a map of {size[0]}x{size[1]} cells becomes {height}x{width}; expected at least "
                 f"one cell, and multiples of {self.tile}"
+            )
+        if not self.overlaps and (size[0] % self.stride or size[1] % self.stride):
+            raise ValueError(
+                f"a map of {size[0]}x{size[1]} cells; expected multiples of {self.stride}, so that "
+                "no cell is left out"
             )
         return height, width
 
