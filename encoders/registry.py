@@ -30,6 +30,8 @@ ENCODERS: Registry[EncoderEntry] = Registry(
     {
         "tore-nano": "encoders.pretrained:tore_nano",
         "convmixer": "encoders.families.canvas.build:convmixer",
+        "sparseformer": "encoders.families.sparseformer.build:sparseformer",
+        "sparseformer-btsp": "encoders.families.sparseformer.build:sparseformer_btsp",
         "alternet": "encoders.families.canvas.build:alternet",
         "riformer": "encoders.families.canvas.build:riformer",
     },
@@ -40,6 +42,7 @@ FAMILIES: Registry[FamilyEntry] = Registry(
     {
         "tore": "encoders.families.tore.build:from_dict",
         "convmixer": "encoders.families.canvas.build:convmixer_from_dict",
+        "sparseformer": "encoders.families.sparseformer.build:from_dict",
         "alternet": "encoders.families.canvas.build:alternet_from_dict",
         "riformer": "encoders.families.canvas.build:riformer_from_dict",
     },
@@ -53,6 +56,7 @@ TRAININGS: Registry[type[FamilyTraining]] = Registry(
         "convmixer": "encoders.families.canvas.training:ConvMixerTraining",
         "alternet": "encoders.families.canvas.training:AlterNetTraining",
         "riformer": "encoders.families.canvas.imitation:RIFormerTraining",
+        "sparseformer": "encoders.families.sparseformer.training:SparseFormerTraining",
     },
 )
 

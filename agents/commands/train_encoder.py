@@ -150,7 +150,7 @@ class Options:
                 "--reduction-in and --max-tokens out"
             )
         usual = EncoderShape()
-        for name in ("width", "depth", "num_heads", "decoder_depth", "decoder_num_heads"):
+        for name in _TORE_SIZES:
             value = getattr(self.shape, name)
             if value not in (getattr(usual, name), getattr(_SMOKE_SHAPE, name)):
                 raise ValueError(
@@ -164,6 +164,10 @@ class Options:
         return self.init_from or self.encoder
 
 
+_TORE_SIZES = (
+    *("width", "depth", "num_heads", "attention", "attention_order"),
+    *("decoder_depth", "decoder_num_heads"),
+)
 _DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is up to CUDA_VISIBLE_DEVICES
 _SMOKE_SHAPE = EncoderShape(width=32, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
 _SMOKE_TRAINING: dict[str, Any] = {
@@ -333,6 +337,8 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         "width": source.width,
         "depth": source.depth,
         "num_heads": attention.num_heads,
+        "attention": source.backbone.attention,
+        "attention_order": source.config.vit.get("attention_order", "grid"),
     }
     if source.config.decoder is not None:
         decoder = dataclasses.asdict(source.config.decoder)

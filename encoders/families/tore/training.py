@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from encoders.families.tore.model import build_encoder
+from encoders.layers.angular import risen_threshold, set_sparse_threshold
 from encoders.protocol import Belief
 from encoders.reduction.config import eased_share
 from encoders.reduction.halting_losses import distribution_loss, ponder_loss
@@ -56,6 +57,9 @@ class ToreTraining(FamilyTraining):
         split = 0 if moment.warming_up else int(moment.chance * (self.encoder.depth + 1))
         if self.config.split_block is not None:
             split = self.config.split_block
+        sparse = self.config.sparse_branch * moment.total_steps
+        passed = moment.step / sparse if sparse else 1.0
+        set_sparse_threshold(self.encoder, risen_threshold(passed))
         belief = model(patches, patch_ids, split, outputs, **self._reduction(moment))
         return belief, self._halting_losses(belief)
 
