@@ -68,8 +68,9 @@ def divided_features(
     """
     run = _Run(encoder, images, labels)
     features = {}
-    for split in sorted({encoder.resolve_options({"split_block": each})["split_block"]
-                         for each in split_blocks}):
+    for split in sorted(
+        {encoder.resolve_options({"split_block": each})["split_block"] for each in split_blocks}
+    ):
         run.extract_to(split)
         tokens, _ = encoder.backbone.run_blocks(
             run.joined(), split, encoder.depth, leading=encoder.backbone.leading_tokens(("latent",))
@@ -182,9 +183,7 @@ def divided_flops(encoder: Any, labels: np.ndarray, split_block: int) -> int:
     outputs = [name for name in ("latent", "logits") if name in encoder.outputs]
     sizes = np.unique(labels, return_counts=True)[1]
     before = np.cumsum(sizes) - sizes
-    count = encoder.flops(
-        sizes, before, split_block=split_block, outputs=outputs, **NOT_REDUCED
-    )
+    count = encoder.flops(sizes, before, split_block=split_block, outputs=outputs, **NOT_REDUCED)
     extractor, aggregator, decoder, head = count.by_part()
     return int(extractor.sum() + aggregator[-1] + decoder[-1] + head[-1])
 
@@ -203,9 +202,7 @@ def sequential_flops(encoder: Any, sizes: np.ndarray, split_block: int) -> np.nd
     require_tore(encoder)
     outputs = [name for name in ("latent", "logits") if name in encoder.outputs]
     before = np.cumsum(sizes, axis=-1) - sizes
-    count = encoder.flops(
-        sizes, before, split_block=split_block, outputs=outputs, **NOT_REDUCED
-    )
+    count = encoder.flops(sizes, before, split_block=split_block, outputs=outputs, **NOT_REDUCED)
     return np.cumsum(count.total, axis=-1)
 
 

@@ -46,15 +46,30 @@ def test_the_authors_tokens_after_the_last_block(deit, division, split):
     steps = list(tokens_after_blocks(encoder, golden["image"], labels, split))
     assert len(steps) == encoder.depth + 1
     ours, _ = encoder.backbone.pool(steps[-1], None)
-    order = torch.arange(64) if split == 0 else torch.from_numpy(labels.ravel()).argsort(stable=True)
+    order = (
+        torch.arange(64) if split == 0 else torch.from_numpy(labels.ravel()).argsort(stable=True)
+    )
     expected = golden[f"{division}/K{split}/tokens"][:, 1:]
     scale = 1e-8 if golden.dtype == torch.float64 else 1e-3
     torch.testing.assert_close(ours[:, order], expected, rtol=0, atol=scale)
 
 
 @pytest.mark.parametrize(
-    "model", [{}, {"vit": {"embed_dim": 24, "depth": 3, "num_heads": 3, "class_token": False,
-                           "global_pool": "avg", "reg_tokens": 0}, "decoder": None}]
+    "model",
+    [
+        {},
+        {
+            "vit": {
+                "embed_dim": 24,
+                "depth": 3,
+                "num_heads": 3,
+                "class_token": False,
+                "global_pool": "avg",
+                "reg_tokens": 0,
+            },
+            "decoder": None,
+        },
+    ],
 )
 @pytest.mark.parametrize("way", [Division(6), Division(6, transposed=True), Division(16)])
 def test_equal_to_the_encoders_own(model, way):

@@ -1,0 +1,21 @@
+"""The table of studies: names only, nothing is imported before it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from encoders.support.registry import Registry
+
+if TYPE_CHECKING:
+    from agents.studies.base import Study
+
+STUDIES: Registry[type[Study]] = Registry(
+    "study",
+    "agents.studies",
+    {
+        "grid": "agents.studies.grid:Grid",
+        "sequential": "agents.studies.sequential:Sequential",
+    },
+)
+
+register_study = STUDIES.register
