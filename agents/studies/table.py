@@ -54,20 +54,27 @@ class PointTable:
         Raises:
             ValueError: A row without one of the columns, or with another.
         """
+        self._write(self.rows, rows)
+
+    def replace(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        """As `add`, in the place of all that there is: for what is measured in one piece."""
+        self._write([], rows)
+
+    def _write(self, kept: list[Row], rows: Iterable[Mapping[str, Value]]) -> None:
         added: list[Row] = []
         for row in rows:
             if set(row) != set(self.columns):
                 wrong = sorted(set(row) ^ set(self.columns))
                 raise ValueError(f"a row of {self.path.name} lacks, or has too much: {wrong}")
             added.append(self._settled(row))
-        together = self.rows + added
+        together = kept + added
         write_table(
             self.path,
             self.columns,
             (tuple(_written(row[name]) for name in self.columns) for row in together),
         )
         self.rows = together
-        self._known |= {self._key(row) for row in added}
+        self._known = {self._key(row) for row in together}
 
     def where(self, **values: Value) -> list[Row]:
         """The rows that have these values."""
