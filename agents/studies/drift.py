@@ -172,7 +172,7 @@ class DriftStudy(Study[DriftOptions]):
         headings |= {"cosine_other": "other scenes "}
         headings |= {"knn": "neighbours right", "knn_lo": " from", "knn_hi": " to"}
         formats = {name: "#.4g" for name in headings if name.startswith(("l2", "cosine"))}
-        formats |= {name: ".1%" for name in ("knn", "knn_lo", "knn_hi")}
+        formats |= dict.fromkeys(("knn", "knn_lo", "knn_hi"), ".1%")
         return [
             Section("Features at K against those at K = 0", (reading,), ("drift.png",)),
             table_section("In figures", table.rows, headings, formats),

@@ -15,6 +15,10 @@ STUDIES: Registry[type[Study]] = Registry(
     {
         "grid": "agents.studies.grid:Grid",
         "sequential": "agents.studies.sequential:Sequential",
+        "drift": "agents.studies.drift:DriftStudy",
+        "projection": "agents.studies.projection:Projection",
+        "classes": "agents.studies.classes:Classes",
+        "spectrum": "agents.studies.spectrum:Spectrum",
     },
 )
 
