@@ -64,7 +64,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_files(name, study):  # noq
     whole = contents(folder)
     assert {f"{name}.csv", f"{name}.png", f"{name}.svg"} <= set(whole)
     page = (folder / "report.html").read_text()
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "://" not in page  # neither in text nor, for it cannot be, in pictures
     assert len(read_table(folder, name)) > rows
     shorten_table(folder, name, rows)
     assert study(name, "--resume", folder) is None
