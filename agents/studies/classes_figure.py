@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from agents.studies.figures import figure
+from agents.studies.figures import figure, scenes_title, short_name
 from agents.studies.table import PointTable, Row
 from encoders.analysis.attention_maps import attention_maps, mass_mask
 
@@ -31,10 +31,7 @@ def draw_classes(table: PointTable, folder: Path) -> None:
     together, *rows = table.rows
     if len(rows) > _MOST_BARS:  # those that change most, from both ends
         rows = [*rows[: _MOST_BARS // 2], *rows[-(_MOST_BARS // 2) :]]
-    title = (
-        f"{together['encoder']} on {together['n']} {together['scenes']} scenes in "
-        f"{together['parts']} parts"
-    )
+    title = scenes_title(together, parts=True)
     with figure(folder, "classes", title, (8.4, 1.6 + 0.24 * len(rows))) as drawn:
         axes = drawn.subplots()
         places = np.arange(len(rows))
@@ -75,7 +72,7 @@ def draw_maps(study: Classes, rows: Sequence[Row], folder: Path) -> None:
     height, width = scenes.image_size
     tall = 3.1 * height / width + 0.45
     with figure(
-        folder, "maps", f"{study.subject.name}: attention", (9.6, tall * len(rows))
+        folder, "maps", f"{short_name(study.subject.name)}: attention", (9.6, tall * len(rows))
     ) as drawn:
         axes = drawn.subplots(len(rows), 3, squeeze=False)
         for at, (row, line) in enumerate(zip(rows, axes, strict=True)):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents.studies.figures import figure, legend_below, number_split_blocks, shades
+from agents.studies.figures import (
+    figure,
+    legend_below,
+    number_split_blocks,
+    scenes_title,
+    shades,
+)
 from agents.studies.table import PointTable
 
 _PANELS = {
@@ -25,7 +31,7 @@ def draw_drift(table: PointTable, folder: Path) -> None:
     parts = sorted(int(each) for each in table.values("parts"))
     splits = sorted(int(each) for each in table.values("split_block"))
     first = table.rows[0]
-    title = f"{first['encoder']} on {first['n']} {first['scenes']} scenes ({first['split']})"
+    title = scenes_title(first)
     with figure(folder, "drift", title, (11.5, 4.2)) as drawn:
         axes = drawn.subplots(1, len(_PANELS))
         for axis, (name, (words, scale)) in zip(axes, _PANELS.items(), strict=True):

@@ -17,7 +17,7 @@ from ave_env.vector import ActiveExplorationVectorEnv
 class Explorer:
     """An agent in the scenes of a study.
 
-    It acts in an environment with an encoder of its own of the same name, at the default K.
+    It acts in an environment with an encoder of its own of the same name.
 
     Args:
         options: Of the study.
@@ -27,6 +27,7 @@ class Explorer:
         glimpse_size: Side of a glimpse in patches.
         num_glimpses: Glimpses in every scene.
         task: Of the environment.
+        split_block: K of the encoder that it looks with; None = the default.
 
     Raises:
         ValueError: An agent that cannot act here, or that chooses with a sensor that does not say
@@ -43,6 +44,7 @@ class Explorer:
         glimpse_size: int,
         num_glimpses: int,
         task: str = "classification",
+        split_block: int | None = None,
     ) -> None:
         configuration = configure(
             options.env,
@@ -53,6 +55,7 @@ class Explorer:
             glimpse_size=glimpse_size,
             num_glimpses=num_glimpses,
             task=task,
+            split_block=split_block,
             observe=tuple(required_observables([agent])) or ("latent",),
             device=options.device,
         )

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from agents.reports.figures import STYLE
+from agents.studies.table import Row
 from encoders.support.files import replacing
 
 # Okabe & Ito, told apart with any kind of colour vision; without black and the pale yellow.
@@ -40,6 +41,24 @@ def figure(folder: Path, name: str, title: str, size: tuple[float, float]) -> It
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             with replacing(folder / f"{name}.{kind}") as partial:
                 drawn.savefig(partial, format=kind, metadata=metadata)
+
+
+def short_name(encoder: object) -> str:
+    """What a title calls an encoder: its name, of a path the last part."""
+    name = str(encoder).rstrip("/")
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    return name.rpartition("/")[2] if is_path else name
+
+
+def scenes_title(row: Row, *, parts: bool = False) -> str:
+    """Encoder and scenes of a table's row, for the title of a picture.
+
+    Args:
+        row: Of any study.
+        parts: Whether to say in how many parts the images are.
+    """
+    words = f"{short_name(row['encoder'])} on {row['n']} {row['scenes']} scenes ({row['split']})"
+    return f"{words} in {row['parts']} parts" if parts else words
 
 
 def shades(count: int) -> list[tuple[float, ...]]:

@@ -8,7 +8,13 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents.studies.figures import figure, legend_below, number_split_blocks, shades
+from agents.studies.figures import (
+    figure,
+    legend_below,
+    number_split_blocks,
+    scenes_title,
+    shades,
+)
 from agents.studies.readouts import TITLES
 from agents.studies.table import PointTable, Row
 from encoders.flops.count import FLOPS_CONVENTION
@@ -25,7 +31,7 @@ def draw_grid(table: PointTable, folder: Path) -> None:
     """
     readouts = [str(each) for each in table.values("readout")]
     first = table.rows[0]
-    title = f"{first['encoder']} on {first['n']} {first['scenes']} scenes ({first['split']})"
+    title = scenes_title(first)
     with figure(folder, "grid", title, (1.2 + 4.1 * len(readouts), 7.2)) as drawn:
         axes = drawn.subplots(2, len(readouts), sharey=True, squeeze=False)
         for column, readout in enumerate(readouts):

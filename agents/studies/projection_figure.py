@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from pathlib import Path
 
-from agents.studies.figures import COLORS, MARKERS, figure, legend_below
+from agents.studies.figures import COLORS, MARKERS, figure, legend_below, scenes_title
 from agents.studies.table import PointTable
 
 _MOST_CLASSES = 12  # that can be told apart by colour and shape
@@ -22,10 +22,7 @@ def draw_projection(table: PointTable, folder: Path) -> None:
     counted = collections.Counter(str(row["class"]) for row in table.rows)
     shown = sorted(name for name, _ in counted.most_common(_MOST_CLASSES))
     first = table.rows[0]
-    title = (
-        f"{first['encoder']}: {first['n']} {first['scenes']} scenes ({first['split']}) in "
-        f"{first['parts']} parts"
-    )
+    title = scenes_title(first, parts=True)
     columns = min(len(splits), 4)
     lines = -(-len(splits) // columns)
     with figure(folder, "projection", title, (3.2 * columns, 3.3 * lines + 1.1)) as drawn:

@@ -19,6 +19,10 @@ STUDIES: Registry[type[Study]] = Registry(
         "projection": "agents.studies.projection:Projection",
         "classes": "agents.studies.classes:Classes",
         "spectrum": "agents.studies.spectrum:Spectrum",
+        "end_to_end": "agents.studies.end_to_end:EndToEnd",
+        "transfer": "agents.studies.transfer:Transfer",
+        "emergent": "agents.studies.emergent:Emergent",
+        "curves": "agents.studies.curves:Curves",
     },
 )
 

@@ -22,6 +22,8 @@ from encoders.support.validation import NotNegative, Positive
 if TYPE_CHECKING:
     import numpy as np
 
+    from agents.studies.readouts import OneReadout
+    from agents.studies.subjects import SceneSet, Subject
     from agents.studies.table import PointTable
 
 Order = Literal["fixed", "shuffled"]
@@ -144,7 +146,8 @@ class Sequential(Study[SequentialOptions]):
                 continue
             ids = self._patch_ids(order)
             for split in missing:
-                table.add(self._measure_one(order, split, ids))
+                rows = measure_sequence(self.subject, self.scenes, self.readout, ids, split, order)
+                table.add(rows)
 
     def _key(self, order: str, split: int) -> dict[str, Any]:
         return {
@@ -170,41 +173,6 @@ class Sequential(Study[SequentialOptions]):
         rng = np.random.default_rng([self.options.seed, 1])
         return ids[rng.random((count, len(ids))).argsort(axis=1)]
 
-    def _measure_one(self, order: str, split: int, ids: np.ndarray) -> list[dict[str, Any]]:
-        import numpy as np
-
-        from agents.studies.streaming import observe_parts
-        from agents.studies.subjects import batches
-
-        options, labels, parts = self.options, self.scenes.labels, ids.shape[1]
-        hits = np.zeros((len(self.scenes), parts), bool)
-        flops = np.zeros((len(self.scenes), parts))
-        title = f"{order}, K = {split}"
-        for rows in batches(
-            self.scenes, options.batch_size, title=title, progress=options.progress
-        ):
-            steps = observe_parts(self.subject, self.scenes.images(rows), ids[rows], split)
-            for part, (features, spent) in enumerate(steps):
-                predicted = self.readout.get().predict(features).numpy()
-                hits[rows, part] = predicted == labels[rows]
-                flops[rows, part] = spent
-        so_far = flops.cumsum(1).mean(0) / 1e9
-        seen = (ids >= 0).sum(2).cumsum(1).mean(0) / np.prod(self.subject.encoder.grid)
-        return [
-            {
-                **self.subject.leading(self.scenes),
-                "readout": self.readout.name,
-                "order": order,
-                "split_block": split,
-                "parts": parts,
-                "part": part + 1,
-                "seen": float(seen[part]),
-                **accuracy_columns(hits[:, part]),
-                "gflops": float(so_far[part]),
-            }
-            for part in range(parts)
-        ]
-
     def report(self, table: PointTable, folder: Path) -> list[Section]:
         """The figure, and the accuracy after some of the parts."""
         from agents.studies.readouts import TITLES
@@ -226,3 +194,54 @@ class Sequential(Study[SequentialOptions]):
             Section("Accuracy after every part", text=(reading,), figures=("sequential.png",)),
             table_section("In figures", rows, headings, formats | {"gflops": "#.4g"}),
         ]
+
+
+def measure_sequence(
+    subject: Subject,
+    scenes: SceneSet,
+    readout: OneReadout,
+    ids: np.ndarray,
+    split: int,
+    order: str,
+) -> list[dict[str, Any]]:
+    """Accuracy and FLOPs after every part, as rows of the table.
+
+    Args:
+        subject: The encoder.
+        scenes: The scenes.
+        readout: How classes are read.
+        ids: Patch ids of every scene's parts in order, int64 `[N, M, n]`; -1 = padding.
+        split: K.
+        order: What tables call the order.
+    """
+    import numpy as np
+
+    from agents.studies.streaming import observe_parts
+    from agents.studies.subjects import batches
+
+    options, labels, parts = subject.options, scenes.labels, ids.shape[1]
+    hits = np.zeros((len(scenes), parts), bool)
+    flops = np.zeros((len(scenes), parts))
+    title = f"{order}, K = {split}"
+    for rows in batches(scenes, options.batch_size, title=title, progress=options.progress):
+        steps = observe_parts(subject, scenes.images(rows), ids[rows], split)
+        for part, (features, spent) in enumerate(steps):
+            predicted = readout.get().predict(features).numpy()
+            hits[rows, part] = predicted == labels[rows]
+            flops[rows, part] = spent
+    so_far = flops.cumsum(1).mean(0) / 1e9
+    seen = (ids >= 0).sum(2).cumsum(1).mean(0) / np.prod(subject.encoder.grid)
+    return [
+        {
+            **subject.leading(scenes),
+            "readout": readout.name,
+            "order": order,
+            "split_block": split,
+            "parts": parts,
+            "part": part + 1,
+            "seen": float(seen[part]),
+            **accuracy_columns(hits[:, part]),
+            "gflops": float(so_far[part]),
+        }
+        for part in range(parts)
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
-from agents.studies.figures import figure, legend_below, shades
+from agents.studies.figures import figure, legend_below, scenes_title, shades
 from agents.studies.table import PointTable
 from encoders.flops.count import FLOPS_CONVENTION
 
@@ -21,7 +21,7 @@ def draw_sequential(table: PointTable, folder: Path) -> None:
     orders = [str(each) for each in table.values("order")]
     splits = sorted(int(each) for each in table.values("split_block"))
     first = table.rows[0]
-    title = f"{first['encoder']} on {first['n']} {first['scenes']} scenes ({first['split']})"
+    title = scenes_title(first)
     with figure(folder, "sequential", title, (9.6, 0.9 + 3.1 * len(orders))) as drawn:
         axes = drawn.subplots(len(orders), 2, sharey=True, squeeze=False)
         for row, order in zip(axes, orders, strict=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
-from agents.studies.figures import figure, legend_below, shades
+from agents.studies.figures import figure, legend_below, scenes_title, shades
 from agents.studies.table import PointTable
 
 
@@ -21,10 +21,7 @@ def draw_spectrum(table: PointTable, folder: Path) -> None:
     highest = max(float(each) for each in table.values("frequency"))
     last = max(int(each) for each in table.values("block"))
     first = table.rows[0]
-    title = (
-        f"{first['encoder']} on {first['n']} {first['scenes']} scenes ({first['split']}) in "
-        f"{first['parts']} parts"
-    )
+    title = scenes_title(first, parts=True)
     with figure(folder, "spectrum", title, (11.5, 4.2)) as drawn:
         over_depth, variance, spectrum = drawn.subplots(1, 3)
         for color, split in zip(shades(len(splits)), splits, strict=True):

@@ -143,7 +143,9 @@ def open_scenes(
     ).open_scenes()
     if classes:
         require_classes(scenes)
-    return SceneSet(scenes, spread_evenly(most, len(scenes)))
+    found = SceneSet(scenes, spread_evenly(most, len(scenes)))
+    scenes.load(int(found.indices[0]))  # what cannot be read shows before there is a run folder
+    return found
 
 
 def image_size_of(options: StudyOptions, name: str) -> tuple[int, int]:

@@ -39,7 +39,8 @@ def study(tmp_path, monkeypatch, scenes, encoder):
     """Runs a study; returns its folder, None where it was resumed."""
 
     def run(name, *arguments, encoder=encoder, data_root=scenes):
-        words = ["--encoder", encoder, "--env", "AVE-ImageFolder-v0", "--data-root", data_root]
+        words = [] if encoder is None else ["--encoder", encoder]
+        words += ["--env", "AVE-ImageFolder-v0", "--data-root", data_root]
         words += ["--output", tmp_path / "runs", "--no-progress", "--device", "cpu"]
         if "--resume" in arguments:
             words = ["--no-progress"]
@@ -72,7 +73,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in found
-        if path.name not in left_out
+        if path.name not in left_out and path.parent == folder  # not what was trained, and its logs
     }
 
 

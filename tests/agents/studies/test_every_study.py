@@ -22,6 +22,8 @@ from agents.studies import command
 from agents.studies.registry import STUDIES
 from encoders.storage import save_encoder
 
+TRAINING = ("--epochs", 1, "--epoch-size", 16, "--train-batch-size", 8, "--validation-size", 8)
+
 # With what each runs in seconds, and how many rows of its table come before the last point.
 QUICK = {
     "grid": (("--parts", 1, 2, 16, "--split-blocks", 0, 2), 6),
@@ -30,6 +32,16 @@ QUICK = {
     "projection": (("--parts", 4, "--perplexity", 5), 30),
     "classes": (("--parts", 4, "--maps", 2), 2),
     "spectrum": (("--parts", 4, "--split-blocks", 0, 2), 8),
+    "end_to_end": ((*TRAINING, "--seeds", 0, "--parts", 1, 4), 8),
+    "transfer": ((*TRAINING, "--seeds", 0, 1), 6),
+    "emergent": ((*TRAINING, "--num-glimpses", 2, "--glimpse-size", 1), 6),
+    "curves": (
+        (
+            "--parts",
+            4,
+        ),
+        4,
+    ),
 }
 
 
@@ -114,7 +126,7 @@ CANNOT = {
     broken: r"no image|cannot be read|not an image|damaged|cannot",
     missing: r"nowhere",
     one_class: r"one class \('only'\); this study needs at least two",
-    few_images: r"6 scenes for images in 16 parts; expected at least as many",
+    few_images: r"6 scenes for images in \d+ parts; expected at least as many",
     one_patch: r"1x1 patches,? (which )?cannot be divided",
 }
 
