@@ -16,6 +16,7 @@ from encoders.storage import save_encoder
 
 CLASSES = ("bridge", "harbour", "meadow")
 SIZE = (32, 64)
+TRAINING = ("--epochs", 1, "--epoch-size", 16, "--train-batch-size", 8, "--validation-size", 8)
 
 
 @pytest.fixture

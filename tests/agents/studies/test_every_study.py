@@ -10,6 +10,7 @@ from helpers import tiny_encoder
 from scene_trees import make_tree
 from studies import (  # noqa: F401
     CLASSES,
+    TRAINING,
     contents,
     encoder,
     read_table,
@@ -21,8 +22,6 @@ from studies import (  # noqa: F401
 from agents.studies import command
 from agents.studies.registry import STUDIES
 from encoders.storage import save_encoder
-
-TRAINING = ("--epochs", 1, "--epoch-size", 16, "--train-batch-size", 8, "--validation-size", 8)
 
 # With what each runs in seconds, and how many rows of its table come before the last point.
 QUICK = {

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 import torch
 from scene_trees import make_tree
-from studies import CLASSES, encoder, load_images, read_table, scenes, study  # noqa: F401
-from test_every_study import TRAINING
+from studies import (  # noqa: F401
+    CLASSES,
+    TRAINING,
+    encoder,
+    load_images,
+    read_table,
+    scenes,
+    study,
+)
 
 from agents.studies.training import RECIPES, training_gflops
 from ave_env.registration import configure
