@@ -139,10 +139,11 @@ class DriftStudy(Study[DriftOptions]):
         # What the distance is to be compared with: how far another scene is.
         order = torch.from_numpy(np.random.default_rng(options.seed).permutation(len(plain)))
         other = feature_drift(plain[order], plain[order.roll(1)])
+        device = self.subject.encoder.device  # the search is the larger part of the work
         voted = knn_classify(
-            known,
+            known.to(device),
             torch.from_numpy(self.training.labels),
-            features,
+            features.to(device),
             neighbours=options.neighbours,
             temperature=options.temperature,
         )

@@ -151,7 +151,9 @@ class Emergent(Study[EmergentOptions]):
         if not missing:
             return
         subjects = {UNTOUCHED: self.subject, SAMPLED: self._fine_tuned(folder)}
-        for split in dict.fromkeys(split for _, split in missing):
+        for split in self.splits:
+            if split not in {each for _, each in missing}:
+                continue
             found = {
                 weights: self._explore(subject, split) for weights, subject in subjects.items()
             }
