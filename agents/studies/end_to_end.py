@@ -37,7 +37,7 @@ class EndToEndOptions(StudyOptions):
             was trained for other classes.
         second_data_root: Folder or HDF5 file of a second test set with the same classes.
         second_split: Which of its scenes.
-        seeds: Of initial weights and training; a pair of encoders for each.
+        seed: Of initial weights and training; several for a pair of encoders with each.
         split_blocks: Every K that is measured; None = all of 0 to the depth.
         parts: Every M that is measured; None = all that the grid can be divided into.
         shape: Sizes of a new encoder; it has no decoder.
@@ -47,7 +47,7 @@ class EndToEndOptions(StudyOptions):
     encoder: Annotated[str | None, ENCODER] = None  # type: ignore[assignment]
     second_data_root: Path | None = None
     second_split: str = "test"
-    seeds: tuple[NotNegative, ...] = (0, 1, 2)
+    seed: tuple[NotNegative, ...] = (0, 1, 2)  # type: ignore[assignment]
     split_blocks: tuple[NotNegative, ...] | None = None
     parts: tuple[Positive, ...] | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape(decoder_width=0)
@@ -56,7 +56,7 @@ class EndToEndOptions(StudyOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_parts("parts", self.parts)
-        for name in ("seeds", "split_blocks"):
+        for name in ("seed", "split_blocks"):
             check_distinct(name, getattr(self, name))
         if self.second_split not in ("train", "val", "test"):
             raise ValueError(f"second_split={self.second_split!r}; expected train, val or test")
@@ -75,7 +75,7 @@ class EndToEnd(Study[EndToEndOptions]):
     options_class = EndToEndOptions
     smoke: ClassVar = {
         "scenes": 16,
-        "seeds": (0,),
+        "seed": (0,),
         "parts": (1, 4),
         "shape": EncoderShape(width=32, depth=2, num_heads=2, decoder_width=0),
         "training": SMOKE_TRAINING,
@@ -105,6 +105,11 @@ class EndToEnd(Study[EndToEndOptions]):
         if options.encoder is not None:
             from agents.studies.subjects import image_size_of
 
+            if options.shape not in (EndToEndOptions.shape, self.smoke["shape"]):
+                raise ValueError(
+                    f"--encoder {options.encoder} keeps its own sizes; leave those of a new "
+                    "encoder (--width, --depth, ...) out"
+                )
             size = image_size_of(options, options.encoder)
         self.scenes = open_scenes(
             options, image_size=size, split=options.split, most=options.scenes
@@ -129,7 +134,7 @@ class EndToEnd(Study[EndToEndOptions]):
             self._require_same_classes(self.sets["second"], names)
         else:
             self.note("no --second-data-root: the curves are measured on one test set alone")
-        encoder = self._new_encoder(size, names, options.seeds[0])
+        encoder = self._new_encoder(size, names, options.seed[0])
         probe = Subject("trained here", encoder, "", options)
         self.ways = ways_to_divide(probe, options.parts, len(self.scenes))
         self.splits = splits_of(probe, options.split_blocks)
@@ -166,7 +171,7 @@ class EndToEnd(Study[EndToEndOptions]):
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A pair of encoders for every seed, each trained and then measured."""
-        for seed in self.options.seeds:
+        for seed in self.options.seed:
             for recipe in RECIPES:
                 missing = [
                     (name, way)

@@ -98,7 +98,7 @@ def available(
     if asked is None:
         return [name for name in READOUTS if name != "own"], why + ": probes alone are trained"
     if "own" in asked:
-        raise ValueError(f"{why}; choose --readouts probe, sampled or both")
+        raise ValueError(f"{why}; choose another readout: probe or sampled")
     return list(asked), None
 
 

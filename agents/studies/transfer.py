@@ -46,19 +46,19 @@ class TransferOptions(StudyOptions):
             --no-pretrained), or any other.
         pretrained: Take published weights of timm's models; --no-pretrained starts from random
             ones.
-        seeds: Of new heads and of training; a pair for each.
+        seed: Of new heads and of training; several for a pair with each.
         training: Hyper-parameters of all trainings.
     """
 
     encoder: Annotated[tuple[str, ...], ENCODER] = ("tore-nano",)  # type: ignore[assignment]
     pretrained: bool = True
-    seeds: tuple[NotNegative, ...] = (0,)
+    seed: tuple[NotNegative, ...] = (0,)  # type: ignore[assignment]
     training: tyro.conf.OmitArgPrefixes[TrainingOptions] = TrainingOptions(learning_rate=1e-4)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_distinct("encoder", self.encoder)
-        check_distinct("seeds", self.seeds)
+        check_distinct("seed", self.seed)
 
 
 class Transfer(Study[TransferOptions]):
@@ -102,7 +102,7 @@ class Transfer(Study[TransferOptions]):
         most = max(parts for _, parts in POINTS)
         found: dict[str, Any] = {}
         for name in options.encoder:
-            subject = self._start(name, options.seeds[0])
+            subject = self._start(name, options.seed[0])
             Division(most).labels(subject.encoder.grid)  # refuses what cannot be divided so
             found |= identity(subject, self.scenes)
             if subject.depth != _OF_DEPTH:
@@ -120,9 +120,15 @@ class Transfer(Study[TransferOptions]):
         from encoders.storage import weights_hash
 
         published = self.options.pretrained if name.startswith(TIMM_PREFIX) else None
-        encoder = create_encoder(
-            name, image_size=self.sizes[name], pretrained=published, seed=seed, device="cpu"
-        )
+        size = self.sizes[name]
+        try:
+            encoder = create_encoder(
+                name, image_size=size, pretrained=published, seed=seed, device="cpu"
+            )
+        except RuntimeError as error:  # published weights that are out of reach
+            raise ValueError(
+                f"{error}; give a file of them, or --no-pretrained to start from random weights"
+            ) from error
         require_tore(encoder)
         encoder = encoder.with_head(self.names, seed)
         return Subject(name, encoder, weights_hash(encoder)[:HASH_DIGITS], self.options)
@@ -133,7 +139,7 @@ class Transfer(Study[TransferOptions]):
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A pair at a time, for their differences are paired."""
-        for seed in self.options.seeds:
+        for seed in self.options.seed:
             for number, name in enumerate(self.options.encoder):
                 key = {"encoder": name, "seed": seed}
                 last = self._points(1)[-1][0]

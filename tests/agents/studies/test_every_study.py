@@ -31,8 +31,8 @@ QUICK = {
     "projection": (("--parts", 4, "--perplexity", 5), 30),
     "classes": (("--parts", 4, "--maps", 2), 2),
     "spectrum": (("--parts", 4, "--split-blocks", 0, 2), 8),
-    "end_to_end": ((*TRAINING, "--seeds", 0, "--parts", 1, 4), 8),
-    "transfer": ((*TRAINING, "--seeds", 0, 1), 6),
+    "end_to_end": ((*TRAINING, "--seed", 0, "--parts", 1, 4), 8),
+    "transfer": ((*TRAINING, "--seed", 0, 1), 6),
     "emergent": ((*TRAINING, "--num-glimpses", 2, "--glimpse-size", 1), 6),
     "curves": (
         (
@@ -83,7 +83,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_files(name, study):  # noq
     assert [file for file in whole if again.get(file) != whole[file]] == []
     assert set(again) == set(whole)
     with pytest.raises(SystemExit, match="a run is resumed with its own options"):
-        study(name, "--resume", folder, "--seed", 3)
+        study(name, "--resume", folder, "--batch-size", 3)
 
 
 def test_other_weights_are_no_way_to_go_on(study, encoder):  # noqa: F811

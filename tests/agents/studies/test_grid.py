@@ -85,7 +85,7 @@ def test_an_encoder_without_a_head_has_probes_alone(study, tmp_path, capsys):  #
     assert {row["readout"] for row in read_table(folder, "grid")} == {"probe", "sampled"}
     assert "has no class head: probes alone are trained" in capsys.readouterr().out
     assert "has no class head" in (folder / "report.html").read_text()
-    with pytest.raises(SystemExit, match="has no class head; choose --readouts probe"):
+    with pytest.raises(SystemExit, match="has no class head; choose another readout: probe"):
         study("grid", "--readouts", "own", encoder=headless)
 
 

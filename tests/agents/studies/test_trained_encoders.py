@@ -38,7 +38,7 @@ def open_split(root, split="test"):
 def test_both_curves_on_a_second_test_set(study, scenes, tmp_path):  # noqa: F811
     second = tmp_path / "second"
     assert main([str(scenes), str(second), "--image-size", "32", "64", "--severity", "5"]) == 0
-    where = ("--second-data-root", second, "--seeds", 3, "--parts", 1, 4)
+    where = ("--second-data-root", second, "--seed", 3, "--parts", 1, 4)
     folder = study("end_to_end", *NEW, *TRAINING, *where, encoder=None)
     rows = read_table(folder, "end_to_end")
     assert len(rows) == 2 * 2 * 3 * 2  # sets, recipes, K, divisions
