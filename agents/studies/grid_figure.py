@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -50,7 +51,11 @@ def _draw_readout(over_split: Axes, over_gflops: Axes, table: PointTable, readou
     for color, count in zip(shades(len(parts)), parts, strict=True):
         for orientation, rows in _lines(table, readout, count):
             accuracy = [100 * float(row["accuracy"]) for row in rows]
-            style = {"color": color, "linestyle": _LINES[orientation], "linewidth": 1.4}
+            style: dict[str, Any] = {
+                "color": color,
+                "linestyle": _LINES[orientation],
+                "linewidth": 1.4,
+            }
             label = f"M = {count}" + (", transposed" if orientation != "as specified" else "")
             over_split.plot(
                 [int(row["split_block"]) for row in rows],

@@ -12,7 +12,7 @@ from agents.studies.options import StudyOptions, check_distinct, check_parts
 from encoders.support.validation import NotNegative, Positive
 
 if TYPE_CHECKING:
-    from agents.studies.table import PointTable
+    from agents.studies.table import PointTable, Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Spectrum(Study[SpectrumOptions]):
         """One K after another."""
         last = self.subject.depth
         for split in self.splits:
-            key = {"encoder": self.subject.name, "split_block": split, "block": last}
+            key: Row = {"encoder": self.subject.name, "split_block": split, "block": last}
             if {**key, "frequency": self.frequencies[-1]} not in table:
                 table.add(self._measure_one(split))
 

@@ -103,7 +103,7 @@ def train_encoder(
     )
     if glimpses is None:
         glimpses = WholeViews(encoder.grid) if recipe == "classic" else DividedViews(encoder.grid)
-    sets = [
+    train, validation = (
         configure(
             options.env,
             split=split,
@@ -115,14 +115,15 @@ def train_encoder(
             cache_bytes=options.cache_bytes,
         ).open_scenes()
         for split in ("train", "val")
-    ]
+    )
     trainer = EncoderTrainer(
         encoder,
-        *sets,
+        train,
+        validation,
         config,
         folder,
         glimpses=glimpses,
-        class_names=sets[0].class_names,
+        class_names=train.class_names,
         device="cpu" if options.device == "cpu" else "auto",
     )
     if (folder / STATE_FILE).is_file():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from agents.studies.subjects import Subject
-    from agents.studies.table import PointTable
+    from agents.studies.table import PointTable, Row
 
 # (K, M) of 12 blocks: the whole, and 16 parts at one and two thirds of the depth.
 POINTS = ((0, 1), (4, 16), (8, 16))
@@ -141,7 +141,7 @@ class Transfer(Study[TransferOptions]):
         """A pair at a time, for their differences are paired."""
         for seed in self.options.seed:
             for number, name in enumerate(self.options.encoder):
-                key = {"encoder": name, "seed": seed}
+                key: Row = {"encoder": name, "seed": seed}
                 last = self._points(1)[-1][0]
                 if all({**key, "recipe": recipe, "point": last} in table for recipe in RECIPES):
                     continue

@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def corrupt(image: np.ndarray, kind: str, severity: int, rng: np.random.Generato
         raise ValueError(f"severity={severity}; expected 1 to 5")
     strength = STRENGTHS[kind][severity - 1]
     height, width = image.shape[:2]
-    values = image.astype(np.float32)
+    values: Any = image.astype(np.float32)
     if kind == "noise":
         values += rng.normal(0, strength, values.shape).astype(np.float32)
     elif kind == "blur":
@@ -74,9 +75,9 @@ def corrupt(image: np.ndarray, kind: str, severity: int, rng: np.random.Generato
         values = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST)
     else:
         options = [cv2.IMWRITE_JPEG_QUALITY, int(strength)]
-        done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-        assert done  # OpenCV encodes any uint8 image
-        values = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+        decoded: Any = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        values = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
