@@ -47,11 +47,6 @@ def test_attention_of_the_last_block(dino):
     block = encoder.backbone.vit.blocks[-1]
     _, attention = run_block_with_attention(block, tokens_after(golden, encoder, 3))
     golden.check(attention, "last_attn")
-    of_class_token = attention[:, :, 0, 1:]
-    golden.check(of_class_token.unflatten(2, (8, 8)), "cls_attn_grid")
-    shares, order = (of_class_token / of_class_token.sum(-1, keepdim=True)).sort(-1)
-    carries = (shares.cumsum(-1) > 0.4).gather(-1, order.argsort(-1)).unflatten(2, (8, 8))
-    assert torch.equal(carries.long(), golden["cls_attn_threshold0.6"])
 
 
 @torch.no_grad()
