@@ -227,7 +227,7 @@ class Classes(Study[ClassesOptions]):
         flips = PointTable(folder / FLIPS_FILE, _FLIP_COLUMNS, ["scene"]).rows
         if self.draws_maps and flips:
             chosen = _spread(flips, table, self.options.maps)
-            draw_maps(self, chosen, folder)
+            draw_maps(self.subject, self.scenes, self.way, self.splits, chosen, folder)
             text = (
                 "Scenes that are named right at one K alone: the scene, and the attention of the "
                 "class token in the last block, mean of all heads; outlined, the patches with 60 % "

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 
 from agents.studies.figures import figure, scenes_title, short_name
+from agents.studies.subjects import SceneSet, Subject
 from agents.studies.table import PointTable, Row
 from encoders.analysis.attention_maps import attention_maps, mass_mask
-
-if TYPE_CHECKING:
-    from agents.studies.classes import Classes
+from encoders.layers.divisions import Division
 
 _SIGNIFICANT = 0.05
 _MOST_BARS = 40
@@ -54,25 +52,34 @@ def draw_classes(table: PointTable, folder: Path) -> None:
         )
 
 
-def draw_maps(study: Classes, rows: Sequence[Row], folder: Path) -> None:
+def draw_maps(
+    subject: Subject,
+    scene_set: SceneSet,
+    way: Division,
+    splits: tuple[int, int],
+    rows: Sequence[Row],
+    folder: Path,
+) -> None:
     """Draws `maps.png` and `maps.svg`: scenes that change, and the attention at both K.
 
     Args:
-        study: Whose encoder and scenes.
+        subject: The encoder.
+        scene_set: The scenes.
+        way: How they are divided.
+        splits: The two K.
         rows: Of the table of scenes that change.
         folder: Where the pictures go.
     """
-    encoder, splits = study.subject.encoder, study.splits
-    scenes = study.scenes.scenes
+    encoder, scenes = subject.encoder, scene_set.scenes
     images = torch.from_numpy(np.stack([scenes.load(int(row["scene"])) for row in rows]))
-    parts = torch.from_numpy(study.way.labels(encoder.grid))
+    parts = torch.from_numpy(way.labels(encoder.grid))
     maps = [
         attention_maps(encoder, images, split_block=split, parts=parts).mean(1) for split in splits
     ]
     height, width = scenes.image_size
     tall = 3.1 * height / width + 0.45
     with figure(
-        folder, "maps", f"{short_name(study.subject.name)}: attention", (9.6, tall * len(rows))
+        folder, "maps", f"{short_name(subject.name)}: attention", (9.6, tall * len(rows))
     ) as drawn:
         axes = drawn.subplots(len(rows), 3, squeeze=False)
         for at, (row, line) in enumerate(zip(rows, axes, strict=True)):
