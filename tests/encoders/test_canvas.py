@@ -63,7 +63,7 @@ steps = st.lists(st.lists(windows | anywhere, min_size=3, max_size=3), min_size=
 
 
 @pytest.mark.parametrize("name", RECYCLING)
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(steps, st.integers(0, 4), st.integers(0, 2))
 def test_repaired_maps_are_those_of_the_whole_canvas(name, ids, when, row):
     """Whatever was seen, in whatever order, also where a patch changes and a row begins anew."""

@@ -393,9 +393,9 @@ class CanvasEncoder(nn.Module, HubExchange):
     def _changed(self, **changes: Any) -> CanvasEncoder:
         """A copy with another configuration; a head for other classes is new."""
         kind: Any = type(self)
-        other = kind(dataclasses.replace(self.config, **changes))
+        other = kind(dataclasses.replace(self.config, **changes)).to(next(self.parameters()))
         kept = self.state_dict()
         if "num_classes" in changes:
             kept = {name: each for name, each in kept.items() if not name.startswith("head.")}
         other.load_state_dict(kept, strict="num_classes" not in changes)
-        return other.to(next(self.parameters())).train(self.training)
+        return other.train(self.training)
