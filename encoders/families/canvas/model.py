@@ -142,7 +142,11 @@ class CanvasEncoder(nn.Module, HubExchange):
             readers |= {} if part is None else {part[0]: part[1]}
             tensors.setdefault("body" if part is None else part[0], {})[name] = tensor
         config = self.config
-        settings = {"body": dict(config.body), "unseen": config.unseen, "grid": list(self.grid)}
+        settings: dict[str, Any] = {
+            "body": dict(config.body),
+            "unseen": config.unseen,
+            "grid": list(self.grid),
+        }
         settings |= {"mean": list(config.mean), "std": list(config.std), "family": self.family}
         return {
             name: EncoderPart(tensors[name], settings if name == "body" else {}, outputs)
