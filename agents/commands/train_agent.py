@@ -21,6 +21,7 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
+from agents.commands.opponents import able
 from agents.commands.options import import_from_current_folder, options_given
 from agents.commands.resuming import refuse_changes
 from agents.commands.train_options import (
@@ -236,6 +237,8 @@ def _work(options: Options) -> Callable[[Path], bool]:
 
     for name in options.agents:
         agent_class(at_hand(name))
+    if options.agents != Options.agents:
+        _opponents(options)
     assert isinstance(options.seed, int)  # a sweep asks for one run at a time
     resume = options.resume is not None
     if (learner := learner_named(options.policy)) is not None:
@@ -271,6 +274,12 @@ def _work(options: Options) -> Callable[[Path], bool]:
         resume=resume,
         tensorboard_log=options.tensorboard_log,
     )
+
+
+def _opponents(options: Options) -> tuple[str, ...]:
+    """Who takes part in the comparison at the end beside what was trained."""
+    asked_for = options.agents != Options.agents
+    return able(options.agents, options.settings(), asked_for=asked_for)
 
 
 def _hyper_parameters(learner: type[Learner], options: Options) -> Any:
@@ -309,11 +318,12 @@ def compare(options: Options, folder: Path) -> Comparison:
 
     assert isinstance(options.seed, int)
     settings = options.settings()
+    opponents = _opponents(options)
     if trained_folder(folder) is not None:
-        agents = [*options.agents, str(folder)]
+        agents = [*opponents, str(folder)]
     else:
         settings["encoder"] = str(folder)
-        agents = list(dict.fromkeys([*options.agents, options.policy]))
+        agents = list(dict.fromkeys([*opponents, options.policy]))
     config = EvaluationConfig(
         num_scenes=options.eval_scenes,
         seeds=(options.seed,),

@@ -301,6 +301,7 @@ COMMANDS = {
             "ppo.vf_coef": f"--ppo.vf-coef 0.3 {LEARNT}",
             "ppo.max_grad_norm": f"--ppo.max-grad-norm 0.3 {LEARNT}",
             "ppo.guided_share": f"--ppo.guided-share 0 {LEARNT}",
+            "ppo.guided_batch_size": f"--ppo.guided-batch-size 6 {LEARNT}",
             "ppo.precision": f"--ppo.precision float32 {LEARNT}",
             "ppo.policy_width": f"--ppo.policy-width 8 {LEARNT}",
             "ppo.policy_overview": f"--ppo.policy-overview 8 {LEARNT}",
