@@ -1,10 +1,11 @@
-"""Trains a TORE encoder, a masked autoencoder with a class head: `ave-train-encoder`."""
+"""Trains a TORE encoder, with class head and decoder or by DINO: `ave-train-encoder`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,13 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
-from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, import_from_current_folder
+from agents.commands.options import (
+    DEFAULT_ENV,
+    ENCODER,
+    THREADS,
+    import_from_current_folder,
+    options_given,
+)
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.reduction.config import ReductionPlace, parse_reduction
@@ -28,11 +35,14 @@ from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
 from encoders.support.validation import NotNegative, Positive, check_fields
-from encoders.training.config import EncoderShape, TrainingConfig
+from encoders.training.config import EncoderShape, Objective, TrainingConfig
+from encoders.training.distillation.config import DistillationConfig
 
 if TYPE_CHECKING:
+    from ave_env.scenes import Scenes
     from encoders.config import EncoderConfig
     from encoders.families.tore.model import GlimpseEncoder
+    from encoders.training.loop import TrainingLoop
 
 COMMAND = "train_encoder"
 
@@ -41,11 +51,16 @@ COMMAND = "train_encoder"
 class Options:
     """Trains a TORE encoder (masked autoencoder + class head) on random glimpses of scenes.
 
+    With `--objective dino` it learns from crops of scenes, without labels, class head or decoder.
+
     The run folder receives the encoder (`config.json`, `model.safetensors`), a resumable training
     state, TensorBoard events and `run.json`. Ctrl-C saves; `--resume RUN` continues. Several
     processes: `accelerate launch --num_processes 2 --cpu train_encoder.py ...`.
 
     Attributes:
+        objective: What for: `tore`, classes and pixels from glimpses; or `dino`, self-distillation
+            between crops of a scene, whose encoder has neither class head nor decoder. Then
+            learning-rate, weight-decay and warmup are 5e-4, 0.04 and 0.1 by default.
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
@@ -73,8 +88,10 @@ class Options:
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
         training: Hyper-parameters.
+        distillation: Hyper-parameters of `--objective dino`.
     """
 
+    objective: Objective = "tore"
     env: str = DEFAULT_ENV
     data_root: Path | None = None
     seamless: bool | None = None
@@ -94,6 +111,7 @@ class Options:
     tensorboard_log: Path | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape()
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = TrainingConfig()
+    distillation: DistillationConfig = DistillationConfig()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -126,6 +144,17 @@ _SMOKE_TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "validation_size": 32,
 }
+_SMOKE_DISTILLATION = DistillationConfig(
+    local_crops=2, head_hidden=32, head_bottleneck=16, head_outputs=64
+)
+# As DINO is trained, where it differs from the others.
+_DINO_TRAINING: dict[str, Any] = {"learning_rate": 5e-4, "weight_decay": 0.04, "warmup": 0.1}
+_IDLE_WITH_DINO = (
+    *("reconstruction_weight", "label_smoothing", "glimpse_size", "max_glimpses"),
+    *("full_view_probability", "blind_probability", "curriculum", "reduction_warmup"),
+    *("reduction_full", "ponder_weight", "distribution_weight"),
+    *("decoder_width", "decoder_depth", "decoder_num_heads"),
+)
 _MAY_CHANGE_WHEN_RESUMED = {
     "device",
     "threads",
@@ -147,6 +176,7 @@ def main() -> None:
             refuse_changes(options, defaults, _MAY_CHANGE_WHEN_RESUMED)
         elif options.start is not None:
             check_encoder_name(options.start)
+        _refuse_idle(options.objective, options_given(sys.argv[1:]))
         resolve_device(options.device)
         train(options)
 
@@ -168,8 +198,6 @@ def train(options: Options) -> None:
 def _train_in(folder: Path, options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
     from ave_env.registration import configure
-    from encoders.training.trainer import EncoderTrainer
-    from encoders.training.validation import tabulate
 
     train_set, validation_set = (
         configure(
@@ -183,18 +211,10 @@ def _train_in(folder: Path, options: Options) -> None:
         for split in ("train", "val")
     )
     image_size = train_set.image_size
-    class_names = train_set.class_names if train_set.labelled else ()  # then without a class head
+    named = train_set.labelled and options.objective != "dino"
+    class_names = train_set.class_names if named else ()  # then without a class head
     encoder, started_from = _encoder(folder, options, image_size, class_names)
-    trainer = EncoderTrainer(
-        encoder,
-        train_set,
-        validation_set,
-        options.training,
-        folder,
-        class_names=class_names or None,
-        device=options.device,
-        tensorboard_folder=options.tensorboard_log,
-    )
+    trainer = _trainer(encoder, train_set, validation_set, folder, options)
     main_process = trainer.accelerator.is_main_process
     if options.resume is not None:
         trainer.resume()
@@ -211,10 +231,66 @@ def _train_in(folder: Path, options: Options) -> None:
         metrics = trainer.run()
     if main_process:
         if len(trainer.history) == before and metrics:  # nothing was left to train
-            print(tabulate([metrics]))
+            print(trainer.table([metrics]))
         print(f"{folder}: step {trainer.step} of {trainer.total_steps}")
         if trainer.step < trainer.total_steps:
             print(f"interrupted and saved; continue with: {called_as()} --resume {folder}")
+
+
+def _trainer(
+    encoder: GlimpseEncoder,
+    train_set: Scenes,
+    validation_set: Scenes,
+    folder: Path,
+    options: Options,
+) -> TrainingLoop:
+    """What trains the encoder for the objective."""
+    common: dict[str, Any] = {
+        "device": options.device,
+        "tensorboard_folder": options.tensorboard_log,
+    }
+    if options.objective == "tore":
+        from encoders.training.trainer import EncoderTrainer
+
+        names = train_set.class_names if train_set.labelled else None
+        return EncoderTrainer(
+            *(encoder, train_set, validation_set, options.training, folder),
+            class_names=names,
+            **common,
+        )
+    from encoders.training.distillation.trainer import DistillationTrainer
+
+    distillation = options.distillation
+    if options.resume is not None and distillation.head_from is not None:
+        distillation = dataclasses.replace(distillation, head_from=folder)
+    trainer = DistillationTrainer(
+        *(encoder, train_set, validation_set, options.training, folder, distillation),
+        labelled=train_set.labelled,
+        seamless=train_set.seamless,
+        **common,
+    )
+    if not train_set.labelled and trainer.accelerator.is_main_process:
+        print(
+            "the scenes have no classes, so that validations have no nearest-neighbour accuracy; "
+            "entropy, KL and spread say whether something is learnt"
+        )
+    return trainer
+
+
+def _refuse_idle(objective: Objective, given: Mapping[str, str]) -> None:
+    """Refuses options that were typed and would do nothing.
+
+    Raises:
+        ValueError: Names the first of them.
+    """
+    for name, typed in given.items():
+        if objective == "dino" and name in _IDLE_WITH_DINO:
+            why = "self-distillation has neither glimpses nor heads nor reductions"
+        elif objective != "dino" and name.startswith("distillation."):
+            why = f"it belongs to --objective dino, and this is --objective {objective}"
+        else:
+            continue
+        raise ValueError(f"{typed} does nothing: {why}; leave it out")
 
 
 def _encoder(
@@ -230,7 +306,7 @@ def _encoder(
     """
     from encoders import GlimpseEncoder, build_encoder, create_encoder
     from encoders.storage import load_encoder, weights_hash
-    from encoders.training.trainer import check_resumable
+    from encoders.training.loop import check_resumable
 
     if options.resume is not None:
         check_resumable(folder)
@@ -239,7 +315,10 @@ def _encoder(
     reducing = {name: getattr(options, name) for name in REDUCING}
     reducing = {name: value for name, value in reducing.items() if value is not None}
     if options.start is None:
-        config = options.shape.config(name, image_size, class_names)
+        shape = options.shape
+        if options.objective == "dino":
+            shape = dataclasses.replace(shape, decoder_width=0)
+        config = shape.config(name, image_size, class_names)
         return build_encoder(config, options.training.seed).with_reduction(**reducing), None
     source = create_encoder(options.start, device="cpu")
     if not isinstance(source, GlimpseEncoder):
@@ -251,10 +330,12 @@ def _encoder(
     found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
     encoder = source.resized(image_size)
     new_head = class_names != (encoder.config.class_names or ())
-    if new_head:
+    if options.objective == "dino":
+        encoder, new_head = encoder.without_heads(), encoder.config.num_classes > 0
+    elif new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
     encoder = encoder.with_reduction(**reducing)
-    changes = _changes(source.config, encoder.config, new_head)
+    changes = _changes(source.config, encoder.config, new_head, options.objective)
     encoder.config = dataclasses.replace(encoder.config, name=name)
     return encoder, {**found, "changes": changes}
 
@@ -288,13 +369,20 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         )
 
 
-def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str]:
+def _changes(
+    old: EncoderConfig, new: EncoderConfig, new_head: bool, objective: Objective
+) -> list[str]:
     """What is not as in the weights that a run starts from, in sentences."""
     changes = []
     if old.image_size != new.image_size:
         sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
         changes.append(f"position tables are fitted from {sizes[0]} to {sizes[1]} pixels")
-    if new_head and not new.num_classes:
+    if objective == "dino":
+        heads = ["the class head"] * new_head + ["the decoder"] * (old.decoder is not None)
+        if heads:
+            left = "is" if len(heads) == 1 else "are"
+            changes.append(f"{' and '.join(heads)} {left} left out: only features are trained")
+    elif new_head and not new.num_classes:
         changes.append("the class head is left out: the scenes have no classes")
     elif new_head:
         before = f"the one for {old.num_classes} classes is left out"
@@ -305,7 +393,7 @@ def _changes(old: EncoderConfig, new: EncoderConfig, new_head: bool) -> list[str
     if any(getattr(old, name) != getattr(new, name) for name in REDUCING):
         described = [str(make_plan(vars(config))) or "none" for config in (old, new)]
         changes.append(f"tokens are reduced: {described[1]} (before: {described[0]})")
-    if old.decoder is None:
+    if old.decoder is None and objective == "tore":
         changes.append("there is no decoder: the class head alone is trained for")
     return changes
 
@@ -316,14 +404,19 @@ def _defaults(arguments: list[str]) -> Options:
     Raises:
         ValueError: Not the folder of a run that can be resumed.
     """
-    given = given_options(arguments, "resume", "encoder", "init-from", flags=("smoke",))
+    names = ("resume", "encoder", "init-from", "objective")
+    given = given_options(arguments, *names, flags=("smoke",))
     if given is None:
         return Options()
     if given.resume is not None:
         return saved_options(Path(given.resume), Options(), COMMAND)
+    dino = given.objective == "dino"
+    training = dict(_DINO_TRAINING) if dino else {}
     if not given.smoke:
-        return Options()
+        return Options(training=TrainingConfig(**training))
     new = given.encoder is None and given.init_from is None
     return Options(
-        shape=_SMOKE_SHAPE if new else EncoderShape(), training=TrainingConfig(**_SMOKE_TRAINING)
+        shape=_SMOKE_SHAPE if new else EncoderShape(),
+        training=TrainingConfig(**training, **_SMOKE_TRAINING),
+        distillation=_SMOKE_DISTILLATION if dino else DistillationConfig(),
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from encoders.config import DecoderConfig, EncoderConfig
 from encoders.support.choices import TrainingPrecision
 from encoders.support.validation import Amount, NotNegative, Positive, Share, check_fields
+
+Objective = Literal["tore", "dino"]
+"""What encoders are trained for: classes and pixels from glimpses, or self-distillation."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -77,15 +78,14 @@ def updated_center(center: Tensor, batch_mean: Tensor, momentum: float) -> Tenso
 
 
 @torch.no_grad()
-def feature_spread(features: Tensor) -> float:
-    """How much directions of features differ: 0 where all are one, about 1 where they are random.
+def feature_spread(features: Tensor) -> Tensor:
+    """How much directions of features differ: 0 where all are one, 1 where they cancel out.
 
     Args:
         features: `[N, D]`.
 
     Returns:
-        The standard deviation of unit-length features over a batch, its root mean square over
-        channels times the root of D.
+        Scalar, the root mean square distance of unit-length features from their mean.
     """
-    directions = torch.nn.functional.normalize(features.float(), dim=1)
-    return float(directions.var(0, unbiased=False).sum().sqrt())
+    directions = F.normalize(features.float(), dim=1)
+    return directions.var(0, unbiased=False).sum().sqrt()

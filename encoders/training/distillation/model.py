@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -123,11 +122,6 @@ class CropEncoder(nn.Module):
             ]
         )
         return latents, self.head(latents)
-
-
-def as_teacher(student: CropEncoder) -> CropEncoder:
-    """A copy of a student that learns from no gradient."""
-    return copy.deepcopy(student).requires_grad_(False).eval()
 
 
 @torch.no_grad()
