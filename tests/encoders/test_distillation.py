@@ -13,12 +13,12 @@ from golden_numbers import Golden
 from tiny import MemoryScenes, tiny_encoder
 
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.storage import load_encoder, weights_hash
+from encoders.storage import load_encoder, save_encoder, weights_hash
 from encoders.training.config import TrainingConfig
 from encoders.training.distillation.config import DistillationConfig
-from encoders.training.distillation.head import HEAD_FILE, ProjectionHead, load_head
+from encoders.training.distillation.head import HEAD_FILE, load_head
 from encoders.training.distillation.loss import distillation_loss, feature_spread
-from encoders.training.distillation.model import clip_each, draw_view
+from encoders.training.distillation.model import View, clip_each, draw_view
 from encoders.training.distillation.trainer import DistillationTrainer
 from encoders.training.distillation.validation import signs_of_collapse, tabulate
 
@@ -93,8 +93,6 @@ def test_the_encoder_in_the_folder_is_of_no_consequence_to_what_is_resumed(tmp_p
     learner = trainer(tmp_path / "run")
     learner.run()
     later = tiny_encoder(depth=3).without_heads()
-    from encoders.storage import save_encoder
-
     save_encoder(later, tmp_path / "run")
     resumed = trainer(tmp_path / "run", encoder=load_encoder(tmp_path / "run"))
     resumed.resume()
@@ -116,11 +114,19 @@ def test_what_is_saved_is_the_teacher_without_heads_and_its_projection_head(tmp_
     assert len(tabulate(learner.history).splitlines()) == 3
 
 
-def test_the_student_comes_to_agree_with_the_teacher(tmp_path):
-    learner = trainer(tmp_path / "run", changes={"epochs": 10}, flip=0, color_jitter=0)
+def test_the_student_comes_to_agree_with_a_teacher_that_stays(tmp_path):
+    learner = trainer(
+        tmp_path / "run",
+        changes={"epochs": 10, "learning_rate": 3e-3},
+        teacher_momentum=1.0,
+        centering=False,
+        teacher_temperature_warmup=0.0,
+        freeze_last_layer=0,
+        local_crops=0,
+    )
     learner.run()
-    agreement = [row["loss"] for row in learner.history]
-    assert agreement[-1] < 0.9 * agreement[0]
+    divergence = [row["kl"] for row in learner.history]
+    assert divergence[-1] < 0.7 * divergence[0]
 
 
 def test_scenes_without_classes_have_no_accuracy(tmp_path):
@@ -186,16 +192,10 @@ def test_the_center_is_the_running_mean_of_the_teacher(tmp_path):
     fresh = trainer(tmp_path / "fresh")
     crops = fresh.encoder.normalise(groups[0].transpose(0, 1).flatten(0, 1))
     with torch.no_grad():
-        _, outputs = fresh.teacher([crops], [draw_whole()])
+        _, outputs = fresh.teacher([crops], [View()])
     torch.testing.assert_close(learner.center, 0.1 * outputs.mean(0))
     off = after_a_step(trainer(tmp_path / "off", centering=False))
     assert not off.center.any()
-
-
-def draw_whole():
-    from encoders.training.distillation.model import View
-
-    return View()
 
 
 def test_schedules_reach_the_optimiser(tmp_path):
@@ -291,10 +291,8 @@ def test_a_collapse_is_said_in_words(entropy, spread, words):
 
 def test_a_run_that_collapses_warns(tmp_path):
     scenes = MemoryScenes()
-    scenes.images[:] = scenes.images[:1]
-    whole = {"global_scale": (1.0, 1.0), "local_crops": 0, "blur": False, "solarize": 0}
-    plain = {"flip": 0, "color_jitter": 0, "grayscale": 0}
-    learner = trainer(tmp_path / "run", scenes, **whole, **plain)
+    scenes.images[:] = 90  # every crop of every image is the same
+    learner = trainer(tmp_path / "run", scenes, color_jitter=0, solarize=0)
     with pytest.warns(UserWarning, match="nearly the same for all images"):
         learner.run()
 
@@ -342,7 +340,6 @@ def test_initial_heads_follow_from_the_seed(tmp_path):
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["mlp.0.weight"], third["mlp.0.weight"])
-    assert isinstance(ProjectionHead(4, 4, 4, 4).last_layer.weight_v, torch.nn.Parameter)
 
 
 @pytest.mark.parametrize(
