@@ -255,12 +255,13 @@ def test_the_loss_of_many_crops_is_that_of_a_plain_loop():
     teacher = torch.randn(2, 3, 7, generator=generator, dtype=torch.float64)
     center = torch.randn(7, generator=generator, dtype=torch.float64)
     terms = distillation_loss(student, teacher, center, 0.2, 0.3)
-    pairs = []
-    for i in range(2):
-        shares = ((teacher[i] - center) / 0.3).softmax(-1)
-        for j in range(5):
-            if i != j:
-                pairs.append(-(shares * (student[j] / 0.2).log_softmax(-1)).sum(-1).mean())
+    targets = [((teacher[i] - center) / 0.3).softmax(-1) for i in range(2)]
+    pairs = [
+        -(targets[i] * (student[j] / 0.2).log_softmax(-1)).sum(-1).mean()
+        for i in range(2)
+        for j in range(5)
+        if i != j
+    ]
     torch.testing.assert_close(terms.loss, torch.stack(pairs).mean())
     assert float(terms.divergence) > 0
     assert 0 < float(terms.entropy) < math.log(7)
