@@ -39,7 +39,9 @@ AGENTS: Registry[type[Agent]] = Registry(
         "center_out": "agents.policies.fixed:CenterOutAgent",
         "ame": "agents.policies.attention_entropy:AttentionEntropyAgent",
         "ame_normalised": "agents.policies.attention_entropy:NormalisedAttentionEntropyAgent",
+        "regions": "agents.policies.regions:RegionsAgent",
         "oracle": "agents.policies.oracle:OracleAgent",
+        "oracle_unlabelled": "agents.policies.oracle:UnlabelledOracleAgent",
     },
 )
 LEARNERS: Registry[type[Learner]] = Registry(

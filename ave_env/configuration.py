@@ -41,7 +41,10 @@ _HINTS: Mapping[str, Any] = {
 
 _IMAGE_SIZE = (128, 256)  # of scenes that are brought to a size
 
-OBSERVABLES = ("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction")
+OBSERVABLES = (
+    *("latent", "logits", "entropy", "normalised_entropy", "cells", "reconstruction"),
+    "regions",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

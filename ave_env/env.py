@@ -64,10 +64,12 @@ class ActiveExplorationEnv(gym.Env[Observation, Any]):
     | `normalised_entropy` | (grid_h, grid_w) float32 | >= 0 | the same without the class token |
     | `cells` | (grid_h, grid_w, Dd) float32 | finite | the decoder's features of each patch |
     | `reconstruction` | (H, W, 3) uint8 | 0-255 | the scene as the belief paints it |
+    | `regions` | (N, 4) float32 | finite | where the latent tokens look: y0, x0, y1, x1 in 0-1 |
 
     The first four are always there, the others where `observe` names them; without an encoder there
     are none of them. `entropy`, `normalised_entropy`, `cells` and `reconstruction` need an encoder
-    with a decoder.
+    with a decoder, `regions` one whose latent tokens have regions (`sparseformer`), which may reach
+    beyond the scene.
 
     ## Rewards
 

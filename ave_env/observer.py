@@ -80,6 +80,12 @@ class Observer:
         if (check := getattr(encoder, "check_glimpse_size", None)) is not None:
             check(patches_per_glimpse, self.options)
         self.trained_head = trained_head
+        if "regions" in self.outputs and "regions" not in encoder.outputs:
+            raise ValueError(
+                f"encoder {encoder.config.name!r} of the family {encoder.family!r} has no regions "
+                "to observe; choose one whose latent tokens have some, e.g. 'sparseformer', or "
+                "leave 'regions' (and the agent of that name) out"
+            )
         if "pixels" in self.outputs and encoder.config.patch_normalised_pixels:
             raise ValueError(
                 f"the decoder of {encoder.config.name!r} predicts patches relative to their own "

@@ -92,6 +92,32 @@ class Observed:
         return iter((self.belief, self.state))
 
 
+@dataclasses.dataclass(frozen=True)
+class Promises:
+    """What an encoder promises beyond this page, under some options of its family.
+
+    An encoder tells by a method `promises(options)`; one without it promises nothing of this.
+
+    Attributes:
+        ignores_order: After the same glimpses in another order the belief is the same.
+        trains: The module can be called with all glimpses of an episode, `patches`
+            `[B, T, n, 3, p, p]`, `patch_ids` `[B, T, n]`, `outputs` and the family's options, and
+            returns the belief after the last, with gradients.
+        exact_flops: `flops` is what `observe` spends; otherwise, where that depends on what is seen
+            and where, it is the most.
+    """
+
+    ignores_order: bool = False
+    trains: bool = False
+    exact_flops: bool = True
+
+
+def promises_of(encoder: Any, options: Mapping[str, Any]) -> Promises:
+    """What an encoder promises; nothing where it does not say."""
+    tell = getattr(encoder, "promises", None)
+    return tell(options) if callable(tell) else Promises()
+
+
 class EncoderState(Protocol):
     """All that an encoder remembers of the glimpses of B rows; pickles by itself.
 

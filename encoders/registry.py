@@ -1,8 +1,8 @@
 """The tables of encoders and of their families: names only, nothing is imported before it is used.
 
 An *encoder* entry is a function without required arguments that returns an encoder; a *family*
-entry is a function that builds one with random weights from the configuration in its
-`config.json`.
+entry is a function that builds one with random weights from the configuration in its `config.json`;
+a *training* entry is the class that says how a family is trained.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoders.support.registry import Registry
 from encoders.support.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from encoders.training.family import FamilyTraining
 
 TIMM_PREFIX = "timm/"
 REPOSITORY_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -22,14 +25,59 @@ EncoderEntry = Callable[[], Any]
 FamilyEntry = Callable[[Mapping[str, Any]], Any]
 
 ENCODERS: Registry[EncoderEntry] = Registry(
-    "encoder", "encoders.encoders", {"tore-nano": "encoders.pretrained:tore_nano"}
+    "encoder",
+    "encoders.encoders",
+    {
+        "tore-nano": "encoders.pretrained:tore_nano",
+        "convmixer": "encoders.families.canvas.build:convmixer",
+        "sparseformer": "encoders.families.sparseformer.build:sparseformer",
+        "sparseformer-btsp": "encoders.families.sparseformer.build:sparseformer_btsp",
+        "alternet": "encoders.families.canvas.build:alternet",
+        "riformer": "encoders.families.canvas.build:riformer",
+    },
 )
 FAMILIES: Registry[FamilyEntry] = Registry(
-    "encoder family", "encoders.families", {"tore": "encoders.families.tore.build:from_dict"}
+    "encoder family",
+    "encoders.families",
+    {
+        "tore": "encoders.families.tore.build:from_dict",
+        "convmixer": "encoders.families.canvas.build:convmixer_from_dict",
+        "sparseformer": "encoders.families.sparseformer.build:from_dict",
+        "alternet": "encoders.families.canvas.build:alternet_from_dict",
+        "riformer": "encoders.families.canvas.build:riformer_from_dict",
+    },
+)
+
+TRAININGS: Registry[type[FamilyTraining]] = Registry(
+    "trainable encoder family",
+    "encoders.trainings",
+    {
+        "tore": "encoders.families.tore.training:ToreTraining",
+        "convmixer": "encoders.families.canvas.training:ConvMixerTraining",
+        "alternet": "encoders.families.canvas.training:AlterNetTraining",
+        "riformer": "encoders.families.canvas.imitation:RIFormerTraining",
+        "sparseformer": "encoders.families.sparseformer.training:SparseFormerTraining",
+    },
 )
 
 register_encoder = ENCODERS.register
 register_family = FAMILIES.register
+register_training = TRAININGS.register
+
+
+def training_of(family: str) -> type[FamilyTraining]:
+    """How encoders of a family are trained.
+
+    Raises:
+        ValueError: They are not, with those that are.
+    """
+    if family not in TRAININGS:
+        raise ValueError(
+            f"encoders of the family {family!r} are not trained here; expected one of "
+            f"{', '.join(TRAININGS.names())}, or a family with a FamilyTraining of its own "
+            "(encoders.registry.register_training)"
+        )
+    return TRAININGS.resolve(family)
 
 
 def is_repository(name: str) -> bool:

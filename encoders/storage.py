@@ -94,7 +94,8 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        numbers = tensor.detach().cpu().contiguous().flatten()  # single numbers have no bytes
+        digest.update(numbers.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,11 +1,10 @@
-"""Trains a TORE encoder, with class head and decoder or by DINO: `ave-train-encoder`."""
+"""Trains an encoder, with class head and decoder or by DINO: `ave-train-encoder`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,19 +17,29 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
+from agents.commands.objectives import (
+    DINO_TRAINING,
+    SMOKE_DISTILLATION,
+    make_trainer,
+    refuse_idle,
+)
 from agents.commands.options import (
     DEFAULT_ENV,
     ENCODER,
     THREADS,
+    Pairs,
+    check_name,
     import_from_current_folder,
+    named,
     options_given,
+    write_pairs,
 )
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from encoders.reduction.config import ReductionPlace, parse_reduction
 from encoders.reduction.plan import OPTIONS as REDUCING
 from encoders.reduction.plan import make_plan
-from encoders.registry import check_encoder_name
+from encoders.registry import TRAININGS, check_encoder_name, training_of
 from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
@@ -39,17 +48,16 @@ from encoders.training.config import EncoderShape, Objective, TrainingConfig
 from encoders.training.distillation.config import DistillationConfig
 
 if TYPE_CHECKING:
-    from ave_env.scenes import Scenes
-    from encoders.config import EncoderConfig
     from encoders.families.tore.model import GlimpseEncoder
-    from encoders.training.loop import TrainingLoop
 
 COMMAND = "train_encoder"
+FAMILY = named("What kind of encoder a new one is", TRAININGS)
+_TORE = "tore"  # whose sizes and reductions have options of their own
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Trains a TORE encoder (masked autoencoder + class head) on random glimpses of scenes.
+    """Trains an encoder (masked autoencoder + class head) on random glimpses of scenes.
 
     With `--objective dino` it learns from crops of scenes, without labels, class head or decoder.
 
@@ -58,14 +66,18 @@ class Options:
     processes: `accelerate launch --num_processes 2 --cpu train_encoder.py ...`.
 
     Attributes:
-        objective: What for: `tore`, classes and pixels from glimpses; or `dino`, self-distillation
-            between crops of a scene, whose encoder has neither class head nor decoder. Then
-            learning-rate, weight-decay and warmup are 5e-4, 0.04 and 0.1 by default.
+        objective: What for: `belief`, classes and pixels from glimpses; or `dino`,
+            self-distillation between crops of a scene, whose encoder has neither class head nor
+            decoder. Then learning-rate, weight-decay and warmup are 5e-4, 0.04 and 0.1 by default.
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
             None = those of SUN360 do.
         image_size: Height and width in pixels; None = the environment's own.
+        family: What kind of encoder a new one is; None = tore, or as the weights to start from.
+        sizes: Sizes of a new encoder of another family than tore, e.g. `width=256 depth=8`; those
+            left out are the family's own. Patch size and width of the decoder have options of
+            their own for every family.
         encoder: Start from this encoder instead of a new one; the same as `init-from`.
         init_from: Start a new run from these weights, with its own seed and settings: a run folder,
             a file of weights, or a name. A head for other classes is made anew.
@@ -88,14 +100,16 @@ class Options:
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
         training: Hyper-parameters.
-        distillation: Hyper-parameters of `--objective dino`.
+        dino: Hyper-parameters of `--objective dino`.
     """
 
-    objective: Objective = "tore"
+    objective: Objective = "belief"
     env: str = DEFAULT_ENV
     data_root: Path | None = None
     seamless: bool | None = None
     image_size: tuple[Positive, Positive] | None = None
+    family: Annotated[str | None, FAMILY] = None
+    sizes: Pairs = dataclasses.field(default_factory=dict)
     encoder: Annotated[str | None, ENCODER] = None
     init_from: str | None = None
     reduction: str | None = None
@@ -111,7 +125,7 @@ class Options:
     tensorboard_log: Path | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape()
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = TrainingConfig()
-    distillation: DistillationConfig = DistillationConfig()
+    dino: DistillationConfig = DistillationConfig()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -121,6 +135,9 @@ class Options:
             raise ValueError(f"name={self.name!r}; expected text without slashes: a folder's name")
         if self.encoder is not None and self.init_from is not None:
             raise ValueError("--encoder and --init-from mean the same; give one of them")
+        if self.family is not None:
+            check_name("family", self.family, TRAININGS)
+        self._check_sizes()
         if self.reduction is not None:
             parse_reduction(self.reduction)
         most, size = self.max_tokens or 0, self.training.glimpse_size**2
@@ -130,12 +147,48 @@ class Options:
                 f"least {size}, or 0 for no bound"
             )
 
+    def _check_sizes(self) -> None:
+        """Refuses sizes and reductions that the family chosen does not have.
+
+        Raises:
+            ValueError: One of them.
+        """
+        if self.sizes and (self.family in (None, _TORE) or self.start is not None):
+            raise ValueError(
+                f"--sizes {' '.join(write_pairs(self.sizes))}: of a new encoder of another family "
+                "than tore; give --family as well, and neither --encoder nor --init-from"
+            )
+        if self.family in (None, _TORE):
+            return
+        if self.objective == "dino":
+            raise ValueError(
+                f"family={self.family!r} with --objective dino: encoders of the family 'tore' are "
+                "distilled; leave one of the two out"
+            )
+        if self.reduction or self.reduction_in or self.max_tokens:
+            raise ValueError(
+                f"family={self.family!r} has no tokens to reduce; leave --reduction, "
+                "--reduction-in and --max-tokens out"
+            )
+        usual = EncoderShape()
+        for name in _TORE_SIZES:
+            value = getattr(self.shape, name)
+            if value not in (getattr(usual, name), getattr(_SMOKE_SHAPE, name)):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} {value}: a size of the family 'tore'; give those "
+                    f"of {self.family!r} as --sizes, e.g. --sizes width={self.shape.width}"
+                )
+
     @property
     def start(self) -> str | None:
         """The encoder to start from; None for a new one."""
         return self.init_from or self.encoder
 
 
+_TORE_SIZES = (
+    *("width", "depth", "num_heads", "attention", "attention_order"),
+    *("decoder_depth", "decoder_num_heads"),
+)
 _DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is up to CUDA_VISIBLE_DEVICES
 _SMOKE_SHAPE = EncoderShape(width=32, depth=2, num_heads=2, decoder_width=16, decoder_num_heads=2)
 _SMOKE_TRAINING: dict[str, Any] = {
@@ -144,17 +197,6 @@ _SMOKE_TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "validation_size": 32,
 }
-_SMOKE_DISTILLATION = DistillationConfig(
-    local_crops=2, head_hidden=32, head_bottleneck=16, head_outputs=64
-)
-# As DINO is trained, where it differs from the others.
-_DINO_TRAINING: dict[str, Any] = {"learning_rate": 5e-4, "weight_decay": 0.04, "warmup": 0.1}
-_IDLE_WITH_DINO = (
-    *("reconstruction_weight", "label_smoothing", "glimpse_size", "max_glimpses"),
-    *("full_view_probability", "blind_probability", "curriculum", "reduction_warmup"),
-    *("reduction_full", "ponder_weight", "distribution_weight"),
-    *("decoder_width", "decoder_depth", "decoder_num_heads"),
-)
 _MAY_CHANGE_WHEN_RESUMED = {
     "device",
     "threads",
@@ -176,7 +218,7 @@ def main() -> None:
             refuse_changes(options, defaults, _MAY_CHANGE_WHEN_RESUMED)
         elif options.start is not None:
             check_encoder_name(options.start)
-        _refuse_idle(options.objective, options_given(sys.argv[1:]))
+        refuse_idle(options.objective, options_given(sys.argv[1:]))
         resolve_device(options.device)
         train(options)
 
@@ -211,10 +253,21 @@ def _train_in(folder: Path, options: Options) -> None:
         for split in ("train", "val")
     )
     image_size = train_set.image_size
-    named = train_set.labelled and options.objective != "dino"
-    class_names = train_set.class_names if named else ()  # then without a class head
+    with_head = train_set.labelled and options.objective != "dino"
+    class_names = train_set.class_names if with_head else ()
     encoder, started_from = _encoder(folder, options, image_size, class_names)
-    trainer = _trainer(encoder, train_set, validation_set, folder, options)
+    trainer = make_trainer(
+        options.objective,
+        encoder,
+        train_set,
+        validation_set,
+        folder,
+        training=options.training,
+        distillation=options.dino,
+        resumed=options.resume is not None,
+        device=options.device,
+        tensorboard_folder=options.tensorboard_log,
+    )
     main_process = trainer.accelerator.is_main_process
     if options.resume is not None:
         trainer.resume()
@@ -237,65 +290,9 @@ def _train_in(folder: Path, options: Options) -> None:
             print(f"interrupted and saved; continue with: {called_as()} --resume {folder}")
 
 
-def _trainer(
-    encoder: GlimpseEncoder,
-    train_set: Scenes,
-    validation_set: Scenes,
-    folder: Path,
-    options: Options,
-) -> TrainingLoop:
-    """What trains the encoder for the objective."""
-    common: dict[str, Any] = {
-        "device": options.device,
-        "tensorboard_folder": options.tensorboard_log,
-    }
-    if options.objective == "tore":
-        from encoders.training.trainer import EncoderTrainer
-
-        names = train_set.class_names if train_set.labelled else None
-        return EncoderTrainer(
-            *(encoder, train_set, validation_set, options.training, folder),
-            class_names=names,
-            **common,
-        )
-    from encoders.training.distillation.trainer import DistillationTrainer
-
-    distillation = options.distillation
-    if options.resume is not None and distillation.head_from is not None:
-        distillation = dataclasses.replace(distillation, head_from=folder)
-    trainer = DistillationTrainer(
-        *(encoder, train_set, validation_set, options.training, folder, distillation),
-        labelled=train_set.labelled,
-        seamless=train_set.seamless,
-        **common,
-    )
-    if not train_set.labelled and trainer.accelerator.is_main_process:
-        print(
-            "the scenes have no classes, so that validations have no nearest-neighbour accuracy; "
-            "entropy, KL and spread say whether something is learnt"
-        )
-    return trainer
-
-
-def _refuse_idle(objective: Objective, given: Mapping[str, str]) -> None:
-    """Refuses options that were typed and would do nothing.
-
-    Raises:
-        ValueError: Names the first of them.
-    """
-    for name, typed in given.items():
-        if objective == "dino" and name in _IDLE_WITH_DINO:
-            why = "self-distillation has neither glimpses nor heads nor reductions"
-        elif objective != "dino" and name.startswith("distillation."):
-            why = f"it belongs to --objective dino, and this is --objective {objective}"
-        else:
-            continue
-        raise ValueError(f"{typed} does nothing: {why}; leave it out")
-
-
 def _encoder(
     folder: Path, options: Options, image_size: tuple[int, int], class_names: tuple[str, ...]
-) -> tuple[GlimpseEncoder, dict[str, Any] | None]:
+) -> tuple[Any, dict[str, Any] | None]:
     """The encoder to train: that of the run to resume, one to start from, or a new one.
 
     Returns:
@@ -304,7 +301,7 @@ def _encoder(
     Raises:
         ValueError: Weights that cannot be trained here, or do not have the sizes asked for.
     """
-    from encoders import GlimpseEncoder, build_encoder, create_encoder
+    from encoders import GlimpseEncoder, create_encoder
     from encoders.storage import load_encoder, weights_hash
     from encoders.training.loop import check_resumable
 
@@ -318,15 +315,35 @@ def _encoder(
         shape = options.shape
         if options.objective == "dino":
             shape = dataclasses.replace(shape, decoder_width=0)
-        config = shape.config(name, image_size, class_names)
-        return build_encoder(config, options.training.seed).with_reduction(**reducing), None
-    source = create_encoder(options.start, device="cpu")
-    if not isinstance(source, GlimpseEncoder):
+        kind = training_of(options.family or _TORE)
+        new = kind.build(
+            shape,
+            {**(kind.smoke_sizes if options.smoke else {}), **options.sizes},
+            name=name,
+            image_size=image_size,
+            class_names=class_names,
+            seed=options.training.seed,
+        )
+        return (new.with_reduction(**reducing) if reducing else new), None
+    source: Any = create_encoder(options.start, device="cpu")
+    training_of(source.family)
+    if options.family not in (None, source.family):
         raise ValueError(
-            f"{options.start}: an encoder of the family {source.family!r}; this command trains "
+            f"{options.start}: an encoder of the family {source.family!r}, and --family is "
+            f"{options.family!r}; leave --family out"
+        )
+    if options.objective == "dino" and not isinstance(source, GlimpseEncoder):
+        raise ValueError(
+            f"{options.start}: an encoder of the family {source.family!r}; --objective dino is for "
             "those of the family 'tore'"
         )
-    _check_sizes(options, source)
+    if isinstance(source, GlimpseEncoder):
+        _check_sizes(options, source)
+    elif reducing:
+        raise ValueError(
+            f"{options.start}: an encoder of the family {source.family!r}, which has no tokens to "
+            "reduce; leave --reduction, --reduction-in and --max-tokens out"
+        )
     found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
     encoder = source.resized(image_size)
     new_head = class_names != (encoder.config.class_names or ())
@@ -334,8 +351,9 @@ def _encoder(
         encoder, new_head = encoder.without_heads(), encoder.config.num_classes > 0
     elif new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
-    encoder = encoder.with_reduction(**reducing)
-    changes = _changes(source.config, encoder.config, new_head, options.objective)
+    if reducing:
+        encoder = encoder.with_reduction(**reducing)
+    changes = _changes(source, encoder, new_head, options.objective)
     encoder.config = dataclasses.replace(encoder.config, name=name)
     return encoder, {**found, "changes": changes}
 
@@ -352,6 +370,8 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         "width": source.width,
         "depth": source.depth,
         "num_heads": attention.num_heads,
+        "attention": source.backbone.attention,
+        "attention_order": source.config.vit.get("attention_order", "grid"),
     }
     if source.config.decoder is not None:
         decoder = dataclasses.asdict(source.config.decoder)
@@ -369,16 +389,15 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         )
 
 
-def _changes(
-    old: EncoderConfig, new: EncoderConfig, new_head: bool, objective: Objective
-) -> list[str]:
+def _changes(source: Any, encoder: Any, new_head: bool, objective: Objective) -> list[str]:
     """What is not as in the weights that a run starts from, in sentences."""
-    changes = []
+    changes, old, new = [], source.config, encoder.config
     if old.image_size != new.image_size:
         sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
-        changes.append(f"position tables are fitted from {sizes[0]} to {sizes[1]} pixels")
+        what = "position tables are fitted" if source.family == _TORE else "scenes change"
+        changes.append(f"{what} from {sizes[0]} to {sizes[1]} pixels")
     if objective == "dino":
-        heads = ["the class head"] * new_head + ["the decoder"] * (old.decoder is not None)
+        heads = ["the class head"] * new_head + ["the decoder"] * ("pixels" in source.outputs)
         if heads:
             left = "is" if len(heads) == 1 else "are"
             changes.append(f"{' and '.join(heads)} {left} left out: only features are trained")
@@ -390,10 +409,10 @@ def _changes(
             f"the class head for {new.num_classes} classes is new"
             + (f"; {before}" if old.num_classes else "")
         )
-    if any(getattr(old, name) != getattr(new, name) for name in REDUCING):
+    if any(getattr(old, name, None) != getattr(new, name, None) for name in REDUCING):
         described = [str(make_plan(vars(config))) or "none" for config in (old, new)]
         changes.append(f"tokens are reduced: {described[1]} (before: {described[0]})")
-    if old.decoder is None and objective == "tore":
+    if "pixels" not in source.outputs and objective != "dino":
         changes.append("there is no decoder: the class head alone is trained for")
     return changes
 
@@ -410,13 +429,13 @@ def _defaults(arguments: list[str]) -> Options:
         return Options()
     if given.resume is not None:
         return saved_options(Path(given.resume), Options(), COMMAND)
-    dino = given.objective == "dino"
-    training = dict(_DINO_TRAINING) if dino else {}
+    distilled = given.objective == "dino"
+    training = DINO_TRAINING if distilled else {}
     if not given.smoke:
         return Options(training=TrainingConfig(**training))
     new = given.encoder is None and given.init_from is None
     return Options(
         shape=_SMOKE_SHAPE if new else EncoderShape(),
         training=TrainingConfig(**training, **_SMOKE_TRAINING),
-        distillation=_SMOKE_DISTILLATION if dino else DistillationConfig(),
+        dino=SMOKE_DISTILLATION if distilled else DistillationConfig(),
     )

@@ -1,4 +1,4 @@
-"""An upper bound that is told the label."""
+"""Upper bounds: one that is told the label, and one that sees the whole scene without it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from agents.base import Agent, Observation
 from ave_env.sensors.base import FiniteSensor
+from ave_env.sensors.grid import cut_into_patches
 
 
 class OracleAgent(Agent):
@@ -53,21 +54,25 @@ class OracleAgent(Agent):
         return type(self)(env, seed, self.batch_size)
 
     def choose(self, observation: Observation, deterministic: bool) -> np.ndarray:
-        """Takes the glimpse after which the label is most probable."""
+        """Takes the glimpse that helps most."""
         visited = observation["visited"]
+        truth = self._truth()
         rows, actions = np.nonzero(self.sensor.reveals(visited))
         gains = np.full((len(visited), self.sensor.num_actions), -np.inf)
         for start in range(0, len(rows), self.batch_size):
             part = slice(start, start + self.batch_size)
-            gains[rows[part], actions[part]] = self._log_probability(
-                visited, rows[part], actions[part]
-            )
+            scores = self._log_probabilities(visited, rows[part], actions[part])
+            gains[rows[part], actions[part]] = (truth[rows[part]] * scores).sum(axis=1)
         return gains.argmax(axis=1)
 
-    def _log_probability(
+    def _truth(self) -> np.ndarray:
+        """What classes are taken to be true of the rows' scenes, float64 `[rows, classes]`."""
+        return np.eye(self.env.observer.encoder.config.num_classes)[self.env.labels]
+
+    def _log_probabilities(
         self, visited: np.ndarray, rows: np.ndarray, actions: np.ndarray
     ) -> np.ndarray:
-        """Log-probability of the label after each candidate glimpse, float64 `[candidates]`."""
+        """Those of all classes after each candidate glimpse, float64 `[candidates, classes]`."""
         observer = self.env.observer
         glimpse = self.sensor.look(self.env.images[rows], actions, ())
         ids = glimpse.patch_ids
@@ -78,5 +83,57 @@ class OracleAgent(Agent):
             observer.state.select(torch.from_numpy(rows)),
             outputs=("logits",),
         )
-        scores = belief.logits.double().log_softmax(dim=1).cpu().numpy()
-        return scores[np.arange(len(rows)), self.env.labels[rows]]
+        return belief.logits.double().log_softmax(dim=1).cpu().numpy()
+
+
+class UnlabelledOracleAgent(OracleAgent):
+    """Greedy with the whole scene in hand, but not its label.
+
+    As `OracleAgent`, but in place of the true class it takes what the encoder believes once it has
+    seen all of the scene: the glimpse is chosen that raises the expected log-probability most. What
+    is lost between it and the encoder's accuracy on whole scenes, no choice of glimpses one step
+    ahead can bring back.
+
+    Args:
+        env: As for `OracleAgent`.
+        seed: Not used.
+        batch_size: Candidates encoded at a time.
+    """
+
+    name = "oracle_unlabelled"
+
+    def __init__(
+        self, env: gym.Env | gym.vector.VectorEnv, seed: int = 0, batch_size: int = 1024
+    ) -> None:
+        super().__init__(env, seed, batch_size)
+        observer = self.env.observer
+        self.flops_per_action += int(
+            observer.encoder.flops(
+                self._num_patches, 0, **observer.options, outputs=("logits",)
+            ).total
+        )
+
+    def _truth(self) -> np.ndarray:
+        observer, images = self.env.observer, self.env.images
+        found = []
+        for start in range(0, len(images), self._scenes_at_a_time):
+            patches = self._patches_of_whole_scenes(images[start : start + self._scenes_at_a_time])
+            count, number = patches.shape[:2]
+            ids = np.tile(np.arange(number), (count, 1))
+            state = observer.encoder.init_state(count)
+            belief, _ = observer.encode(patches, ids, state, outputs=("logits",))
+            found.append(belief.logits.double().softmax(dim=1).cpu().numpy())
+        return np.concatenate(found)
+
+    @property
+    def _scenes_at_a_time(self) -> int:
+        return max(1, self.batch_size * self.sensor.patches_per_glimpse // self._num_patches)
+
+    @property
+    def _num_patches(self) -> int:
+        rows, columns = self.sensor.grid
+        return rows * columns
+
+    def _patches_of_whole_scenes(self, images: np.ndarray) -> np.ndarray:
+        """Patches in row-major order, uint8 `[scenes, G, p, p, 3]`."""
+        return cut_into_patches(images, images.shape[1] // self.sensor.grid[0])

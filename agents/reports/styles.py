@@ -17,6 +17,7 @@ _KNOWN = {
     "ame": (("#009E73", "#1FBF94"), "^"),
     "ame_normalised": (("#CC79A7", "#DE95BD"), "D"),
     "oracle": (_BLACK, ""),
+    "oracle_unlabelled": (_BLACK, "o"),
 }
 # For agents with names of their own: trained ones.
 _OTHER_COLORS = (

@@ -121,7 +121,7 @@ def import_encoder(
         norm_eps=norm_eps,
         patch_normalised_pixels=patch_normalised_pixels,
     )
-    if encoder.config.assumed and not find_encoder_folder(path):
+    if getattr(encoder.config, "assumed", ()) and not find_encoder_folder(path):
         warn(f"{path}: {describe_assumptions(encoder)}")
     return encoder
 

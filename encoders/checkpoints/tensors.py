@@ -32,6 +32,8 @@ def check_tensors(
         given, wanted = tensors[name], expected[name]
         if given.shape != wanted.shape:
             problems.append(f"{name} has shape {tuple(given.shape)}, not {tuple(wanted.shape)}")
+        elif not wanted.is_floating_point() and given.dtype == wanted.dtype:
+            continue  # a counter, as batch norms have
         elif not given.is_floating_point():
             problems.append(f"{name} has dtype {given.dtype}, not a floating-point one")
         elif not bool(torch.isfinite(given).all()):

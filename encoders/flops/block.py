@@ -17,6 +17,8 @@ Count = TypeVar("Count", int, np.ndarray)
 class BlockCost:
     """Cost of one transformer block on n tokens: `n * linear + n^2 * pair`.
 
+    Of angular attention `pair` is 0.
+
     Where tokens are taken away between attention and MLP, fewer go through the latter.
 
     Attributes:
@@ -26,6 +28,7 @@ class BlockCost:
         attention_linear: Of `linear`, the part of the query and key projections; half of it is
             that of the queries, or the keys, or the values.
         attention_pair: Of `pair`, the part of the query-key product.
+        keys_and_values: Of `linear`, what a token costs that is key and value alone.
     """
 
     linear: int
@@ -33,6 +36,7 @@ class BlockCost:
     pair: int
     attention_linear: int
     attention_pair: int
+    keys_and_values: int
 
     @classmethod
     def of(cls, block: nn.Module) -> BlockCost:
@@ -45,12 +49,26 @@ class BlockCost:
 
         attention: Any = block.attn
         width = attention.num_heads * attention.head_dim
+        projections = 2 * width * attention.qkv.in_features
+        linear, mlp_linear = weights_of(block), weights_of(block.mlp)
+        if (taps := getattr(attention, "neighbourhood", None)) is None:
+            return cls(
+                linear=linear,
+                mlp_linear=mlp_linear,
+                pair=2 * width,
+                attention_linear=projections,
+                attention_pair=width,
+                keys_and_values=projections,
+            )
+        # Angular: a key times a value is added up, and a query is multiplied by the sum.
+        product = width * attention.head_dim
         return cls(
-            linear=weights_of(block),
-            mlp_linear=weights_of(block.mlp),
-            pair=2 * width,
-            attention_linear=2 * width * attention.qkv.in_features,
-            attention_pair=width,
+            linear=linear + 2 * product + taps * width,
+            mlp_linear=mlp_linear,
+            pair=0,
+            attention_linear=projections,
+            attention_pair=0,
+            keys_and_values=projections + product,
         )
 
     def __call__(self, tokens: Count, mlp_tokens: Count | None = None) -> Count:
@@ -71,8 +89,7 @@ class BlockCost:
             leading: How many come out, at least where there are so many.
         """
         count = np.minimum(tokens, leading)
-        keys_and_values = self.attention_linear
-        cost = tokens * keys_and_values + count * (self.linear - keys_and_values)
+        cost = tokens * self.keys_and_values + count * (self.linear - self.keys_and_values)
         return cost + count * tokens * self.pair
 
     def attention_only(self, tokens: int) -> int:

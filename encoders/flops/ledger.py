@@ -74,8 +74,13 @@ class FlopLedger:
         self._uniform = len(set(self._blocks)) == 1
         self._decoder = None if decoder is None else _DecoderCost.of(decoder)
         attention: Any = vit.blocks[0].attn
+        self._keeps_sums = vit.attention == "angular"
         self.blocks = ReducedBlocks(self._blocks, self._prefix, vit.width, attention.head_dim)
         self._single_rows: dict[tuple[Any, ...], FlopCount] = {}
+
+    def adding(self, tokens: np.ndarray) -> np.ndarray:
+        """Cost of adding so many tokens to the running sums of the last block."""
+        return tokens * self._blocks[-1].keys_and_values
 
     def count_rows(
         self,
@@ -169,6 +174,10 @@ class FlopLedger:
         """Extractor, aggregator, and tokens after the last block."""
         extracted = self._blocks_cost(self._prefix + new, 0, split)
         aggregator = self._aggregator_cost(self._prefix + cached + new, split, outputs)
+        if self._keeps_sums and (leading := self._leading_tokens(outputs)) is not None:
+            # The last block alone reads new tokens and a running sum over the others.
+            alone = self._blocks[-1].leading(self._prefix + new, leading)
+            aggregator = np.where(split == len(self._blocks) - 1, alone, aggregator)
         return extracted, aggregator, cached + new
 
     def _reduced(

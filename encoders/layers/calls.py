@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.layers.packed import PackedLinear
-from encoders.layers.transformer import FeedForward, SelfAttention
 
 _OF_TIMM = {
     "LayerNorm": "norm",
@@ -25,12 +24,8 @@ _OF_TIMM = {
     "Mlp": "mlp",
     "Attention": "attention",
 }
-_KNOWN: dict[type, str | None] = {
-    nn.LayerNorm: "norm",
-    nn.Dropout: "drop",
-    FeedForward: "mlp",
-    SelfAttention: "attention",
-}
+_OURS = {"FeedForward": "mlp", "SelfAttention": "attention"}
+_KNOWN: dict[type, str | None] = {nn.LayerNorm: "norm", nn.Dropout: "drop"}
 _MLP_LAYERS = ("fc1", "act", "drop1", "norm", "fc2", "drop2")
 
 
@@ -67,10 +62,14 @@ def call(module: Any, values: Tensor) -> Tensor:
 
 
 def _known_as(kind: type) -> str | None:
-    """What a kind of module does, where that is known; timm's are told by name, not imported."""
+    """What a kind of module does, where that is known; told by its name, for none is imported."""
     if kind not in _KNOWN:
-        of_timm = kind.__module__.startswith("timm.")
-        _KNOWN[kind] = _OF_TIMM.get(kind.__name__) if of_timm else None
+        names: dict[str, str] = {}
+        if kind.__module__.startswith("timm."):
+            names = _OF_TIMM
+        elif kind.__module__ == "encoders.layers.transformer":
+            names = _OURS
+        _KNOWN[kind] = names.get(kind.__name__)
     return _KNOWN[kind]
 
 

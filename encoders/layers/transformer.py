@@ -18,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.layers.angular import AngularAttention
+from encoders.support.choices import ATTENTION_KINDS, AttentionKind, TokenOrder
+
 PLAIN_OPTIONS = frozenset(
     {
         "embed_dim",
@@ -29,6 +32,9 @@ PLAIN_OPTIONS = frozenset(
     }
 )
 """Options of timm's `VisionTransformer` that `PlainVisionTransformer` has too."""
+
+OWN_OPTIONS = frozenset({"attention", "attention_order"})
+"""Options that timm's does not have."""
 
 _EPS = 1e-6  # of layer norms; PyTorch's own is 1e-5
 _STD = 0.02  # of initial weights
@@ -108,22 +114,41 @@ class TransformerBlock(nn.Module):
         num_heads: Heads of the attention.
         mlp_ratio: Hidden channels of the MLP by D.
         qkv_bias: Whether queries, keys and values have a bias.
+        attention: Softmax attention, or the linear-angular kind.
+        attention_order: What lies next to what in the latter's depthwise branch.
+
+    Raises:
+        ValueError: An attention of neither kind.
     """
 
     def __init__(
-        self, dim: int, num_heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        attention: AttentionKind = "softmax",
+        attention_order: TokenOrder = "grid",
     ) -> None:
         super().__init__()
+        if attention not in ATTENTION_KINDS:
+            raise ValueError(
+                f"attention={attention!r}; expected one of {', '.join(ATTENTION_KINDS)}"
+            )
         self.norm1 = nn.LayerNorm(dim, eps=_EPS)
-        self.attn = SelfAttention(dim, num_heads, qkv_bias)
+        self.attn: SelfAttention | AngularAttention
+        if attention == "angular":
+            self.attn = AngularAttention(dim, num_heads, qkv_bias, attention_order)
+        else:
+            self.attn = SelfAttention(dim, num_heads, qkv_bias)
         self.ls1, self.drop_path1 = nn.Identity(), nn.Identity()  # as in `SelfAttention`
         self.norm2 = nn.LayerNorm(dim, eps=_EPS)
         self.mlp = FeedForward(dim, int(dim * mlp_ratio))
         self.ls2, self.drop_path2 = nn.Identity(), nn.Identity()
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """Runs the block on `[B, n, D]`; the mask is that of `SelfAttention`."""
-        x = x + self.attn(self.norm1(x), attn_mask=attn_mask)
+        """Runs the block on `[B, n, D]`; the mask is that of the attention."""
+        x = x + self.attn(self.norm1(x), attn_mask)
         return x + self.mlp(self.norm2(x))
 
 
@@ -153,6 +178,8 @@ class PatchProjection(nn.Module):
 class PlainVisionTransformer(nn.Module):
     """timm's `VisionTransformer` with a class token's pooling and no options but `PLAIN_OPTIONS`.
 
+    With `attention="angular"` it is one of ours, which timm does not have.
+
     Args:
         img_size: Height and width in pixels.
         patch_size: Side of a patch.
@@ -163,9 +190,11 @@ class PlainVisionTransformer(nn.Module):
         mlp_ratio: Hidden channels of an MLP by D.
         qkv_bias: Whether queries, keys and values have a bias.
         no_embed_class: Whether the patches alone have rows in the position table.
+        attention: Of every block: "softmax" or "angular" (`encoders.layers.angular`).
+        attention_order: Of the angular kind: what lies next to what, "grid" or "arrival".
 
     Raises:
-        ValueError: Heads that do not divide the channels.
+        ValueError: Heads that do not divide the channels, or an attention that is not known.
     """
 
     def __init__(
@@ -179,6 +208,8 @@ class PlainVisionTransformer(nn.Module):
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         no_embed_class: bool = False,
+        attention: AttentionKind = "softmax",
+        attention_order: TokenOrder = "grid",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -193,8 +224,12 @@ class PlainVisionTransformer(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, rows, embed_dim))
         self.pos_drop = nn.Dropout(0.0)
         self.norm_pre = nn.Identity()
+        attending = (attention, attention_order)
         self.blocks = nn.Sequential(
-            *(TransformerBlock(embed_dim, num_heads, mlp_ratio, qkv_bias) for _ in range(depth))
+            *(
+                TransformerBlock(embed_dim, num_heads, mlp_ratio, qkv_bias, *attending)
+                for _ in range(depth)
+            )
         )
         self.norm = nn.LayerNorm(embed_dim, eps=_EPS)
         self.fc_norm = nn.Identity()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.layers.angular import AngularAttention, angular_layer, neighbours
 from encoders.layers.calls import call, call_rows, is_plain_attention, run_mlp
 
 
@@ -52,6 +53,20 @@ class TokenSet:
             # Added to the scores; timm's explicit attention would also add a mask of booleans.
             bias = bias.masked_fill(~self.mask, torch.finfo(values.dtype).min)
         return bias[:, None, None, :]
+
+    def near(self, layer: AngularAttention) -> Tensor | None:
+        """Which tokens lie next to each in a layer's depthwise branch; see `neighbours`."""
+        key = f"near-{layer.order}-{layer.reach}"
+        if key not in vars(self):
+            vars(self)[key] = neighbours(
+                layer.order,
+                layer.reach,
+                self.values.shape[1],
+                mask=self.mask,
+                source=self.source,
+                num_prefix_tokens=self.num_prefix_tokens,
+            )
+        return vars(self)[key]
 
     @property
     def lengths(self) -> Tensor:
@@ -129,8 +144,12 @@ class TokenSet:
             self.num_prefix_tokens,
             self.proportional,
         )
+        # What is computed once for all blocks.
         if "bias" in vars(self) and values.dtype == self.values.dtype:
-            vars(changed)["bias"] = self.bias  # computed once for all blocks
+            vars(changed)["bias"] = self.bias
+        for name in vars(self):
+            if name.startswith("near-"):
+                vars(changed)[name] = vars(self)[name]
         return changed
 
 
@@ -161,6 +180,12 @@ class Reduction(Protocol):
             tokens: After the attention of the block.
             attended: What that attention was.
         """
+
+
+NO_WEIGHTS = (
+    "angular attention has no attention weights, which reductions and attention maps read; choose "
+    "an encoder with softmax attention, or leave them out"
+)
 
 
 class BlockCount(NamedTuple):
@@ -200,8 +225,16 @@ def run_block(
     """
     modules = block._modules  # looking up attributes of modules takes longer
     layer, count = modules["attn"], None
-    values, bias = tokens.values, tokens.bias
+    values = tokens.values
     entering = call(modules["norm1"], values)
+    if (angular := angular_layer(block)) is not None:
+        if reduction is not None:
+            raise ValueError(NO_WEIGHTS)
+        leading = None if leading is None or leading >= values.shape[1] else leading
+        mixed = angular(entering, tokens.mask, tokens.near(angular), leading)
+        tokens = tokens if leading is None else tokens.first(leading)
+        return tokens.with_values(after_attention(block, tokens.values, mixed)), None
+    bias = tokens.bias
     if leading is not None and leading < values.shape[1]:
         mixed, _ = _attend(layer, entering, bias, leading=leading)
         tokens = tokens.first(leading)
@@ -219,9 +252,25 @@ def run_block(
         tokens = reduction(entered, attended)
         count = BlockCount(entered.lengths, tokens.lengths)
         values = tokens.values
+    return tokens.with_values(_with_mlp(modules, values)), count
+
+
+def after_attention(block: Any, values: Tensor, mixed: Tensor) -> Tensor:
+    """The rest of a block.
+
+    Args:
+        block: A pre-norm block.
+        values: `[B, n, D]`, what went in.
+        mixed: `[B, n, D]`, what its attention made of it.
+    """
+    modules = block._modules
+    values = values + call(modules["drop_path1"], call(modules["ls1"], mixed))
+    return _with_mlp(modules, values)
+
+
+def _with_mlp(modules: Any, values: Tensor) -> Tensor:
     after = run_mlp(modules["mlp"], call(modules["norm2"], values))
-    values = values + call(modules["drop_path2"], call(modules["ls2"], after))
-    return tokens.with_values(values), count
+    return values + call(modules["drop_path2"], call(modules["ls2"], after))
 
 
 def run_block_with_attention(block: Any, tokens: TokenSet) -> tuple[TokenSet, Tensor]:
@@ -288,8 +337,13 @@ def attention_map(block: Any, values: Tensor) -> Tensor:
     """The softmax attention `[B, heads, n, n]` of a block on tokens `[B, n, D]`, and no more.
 
     Neither values nor the MLP are computed.
+
+    Raises:
+        ValueError: A block of angular attention, which has none.
     """
     layer = block.attn
+    if isinstance(layer, AngularAttention):
+        raise ValueError(NO_WEIGHTS)
     query, key = _project(layer, call(block.norm1, values), parts=2)
     return _softmax_scores(layer, query, key, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -57,3 +58,24 @@ def trace_of(
     passes = (each for each in (extractor, aggregator) if each is not None)
     halting = tuple(each.halting for each in passes if each.halting is not None)
     return ReductionTrace(source, depth, halting)
+
+
+def merge_traces(traces: Sequence[tuple[Tensor, ReductionTrace]], count: int) -> ReductionTrace:
+    """One trace from those of groups of rows; nobody knows what one of the groups does not know.
+
+    Args:
+        traces: The rows of each group, int64 `[n]`, and its trace; every row is in one group.
+        count: Rows of all groups.
+    """
+
+    def gathered(name: str) -> Tensor | None:
+        parts = [(rows, getattr(trace, name)) for rows, trace in traces]
+        known = [(rows, values) for rows, values in parts if values is not None]
+        if len(known) < len(parts):
+            return None
+        whole = known[0][1].new_zeros(count, known[0][1].shape[1])
+        for rows, values in known:
+            whole[rows] = values
+        return whole
+
+    return ReductionTrace(gathered("source"), gathered("depth"))

@@ -20,3 +20,14 @@ Activation = Literal["gelu", "quick_gelu", "gelu_tanh", "relu", "silu"]
 ACTIVATIONS: tuple[str, ...] = typing.get_args(Activation)
 
 PRECISIONS: tuple[str, ...] = typing.get_args(Precision)
+
+AttentionKind = Literal["softmax", "angular"]
+"""How the blocks of a Vision Transformer attend."""
+
+ATTENTION_KINDS: tuple[AttentionKind, ...] = typing.get_args(AttentionKind)
+
+TokenOrder = Literal["grid", "arrival"]
+"""What lies next to what for angular attention: patches of the grid in row-major order, unseen ones
+between them, or tokens in the order in which they came."""
+
+TOKEN_ORDERS: tuple[TokenOrder, ...] = typing.get_args(TokenOrder)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from encoders.config import DecoderConfig, EncoderConfig
-from encoders.support.choices import TrainingPrecision
+from encoders.support.choices import AttentionKind, TokenOrder, TrainingPrecision
 from encoders.support.validation import Amount, NotNegative, Positive, Share, check_fields
 
-Objective = Literal["tore", "dino"]
-"""What encoders are trained for: classes and pixels from glimpses, or self-distillation."""
+Objective = Literal["belief", "dino"]
+"""What encoders are trained for: the belief after some glimpses, or self-distillation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,14 @@ class TrainingConfig:
         reduction_warmup: Share of all steps before an encoder that reduces tokens begins to.
         reduction_full: Share of all steps after which it does so with its full strength; between
             the two it rises along EViT's cosine. Not of A-ViT, whose losses do that.
+        sparse_branch: Share of all steps in which an encoder of angular attention also has its
+            sparse branch; the threshold of that rises on the way.
         ponder_weight: Weight of A-ViT's ponder loss, the blocks that a token goes through.
         distribution_weight: Weight of A-ViT's other loss, where tokens should halt.
+        teacher: Folder of a RIFormer with token mixers, whose blocks a RIFormer without is to
+            imitate; None = it learns alone.
+        imitation_weight: Weight of the distance to the teacher's blocks.
+        distillation_weight: Weight of the divergence from the teacher's predictions.
         precision: Of matrix products; "auto" takes bfloat16 where it is native.
         seed: Of everything random.
         num_workers: Processes that load images.
@@ -65,8 +71,12 @@ class TrainingConfig:
     curriculum: Share = 0.125
     reduction_warmup: Share = 0.03
     reduction_full: Share = 0.33
+    sparse_branch: Share = 0.5
     ponder_weight: Amount = 5e-4
     distribution_weight: Amount = 1e-3
+    teacher: str | None = None
+    imitation_weight: Amount = 1.0
+    distillation_weight: Amount = 1.0
     precision: TrainingPrecision = "auto"
     seed: NotNegative = 0
     num_workers: NotNegative = 1
@@ -91,6 +101,9 @@ class EncoderShape:
         width: Channels of a token.
         depth: Blocks.
         num_heads: Attention heads.
+        attention: Of the blocks: softmax, or angular, whose cost is linear in the tokens.
+        attention_order: What lies next to what for angular attention: places of the grid, or tokens
+            in their order of arrival.
         decoder_width: Channels of a decoder token; 0 for no decoder.
         decoder_depth: Decoder blocks.
         decoder_num_heads: Attention heads of the decoder.
@@ -104,12 +117,19 @@ class EncoderShape:
     width: Positive = 128
     depth: Positive = 6
     num_heads: Positive = 4
+    attention: AttentionKind = "softmax"
+    attention_order: TokenOrder = "grid"
     decoder_width: NotNegative = 64
     decoder_depth: Positive = 1
     decoder_num_heads: Positive = 4
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.attention == "softmax" and self.attention_order != "grid":
+            raise ValueError(
+                f"attention_order={self.attention_order!r}: softmax attention knows no order; "
+                "leave it out, or take attention='angular'"
+            )
         for width, heads in (("width", "num_heads"), ("decoder_width", "decoder_num_heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(
@@ -124,9 +144,16 @@ class EncoderShape:
         decoder = None
         if self.decoder_width:
             decoder = DecoderConfig(self.decoder_width, self.decoder_depth, self.decoder_num_heads)
+        vit: dict[str, Any] = {
+            "embed_dim": self.width,
+            "depth": self.depth,
+            "num_heads": self.num_heads,
+        }
+        if self.attention != "softmax":
+            vit |= {"attention": self.attention, "attention_order": self.attention_order}
         return EncoderConfig(
             name=name,
-            vit={"embed_dim": self.width, "depth": self.depth, "num_heads": self.num_heads},
+            vit=vit,
             image_size=image_size,
             patch_size=self.patch_size,
             num_classes=len(class_names),

@@ -24,7 +24,6 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.vit import set_fused_attention
 from encoders.storage import load_encoder, load_strictly, save_encoder
 from encoders.support.files import replacing, write_text
@@ -35,7 +34,7 @@ from encoders.training.order import SceneOrder
 from encoders.training.validation import LabelledImages
 
 STATE_FILE = "training_state.pt"
-_NOT_DECAYED = ("pos_embed", "_token")
+_NOT_DECAYED = ("pos_embed", "_token", "unseen")
 _STEPS_PER_NOTE = 20
 
 
@@ -59,7 +58,7 @@ class TrainingLoop(abc.ABC):
 
     def __init__(
         self,
-        encoder: GlimpseEncoder,
+        encoder: Any,
         train: LabelledImages,
         validation: LabelledImages,
         config: TrainingConfig,
@@ -156,12 +155,14 @@ class TrainingLoop(abc.ABC):
         if not self.accelerator.is_main_process:
             return
         if self.step:
-            self.encoder.config = dataclasses.replace(
-                self.encoder.config,
-                weights="trained",
-                class_names=self._class_names or self.encoder.config.class_names,
-                objective=self.objective,
-            )
+            config = self.encoder.config
+            changes: dict[str, Any] = {
+                "weights": "trained",
+                "class_names": self._class_names or config.class_names,
+            }
+            if hasattr(config, "objective"):  # families with one objective do not name it
+                changes["objective"] = self.objective
+            self.encoder.config = dataclasses.replace(config, **changes)
         save_encoder(self.encoder, self.folder)
         with replacing(self.folder / STATE_FILE) as partial:
             torch.save(self._state(), partial)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.families.tore.model import GlimpseEncoder
 from encoders.layers.patches import patchify, pixel_targets
 from encoders.protocol import Belief
-from encoders.reduction.halting_losses import distribution_loss, ponder_loss
 from encoders.training.config import TrainingConfig
 
 
-def objective_outputs(encoder: GlimpseEncoder) -> tuple[str, ...]:
+def objective_outputs(encoder: Any) -> tuple[str, ...]:
     """The parts of the belief that the loss compares: those the encoder has a head for."""
-    heads = {"logits": encoder.config.num_classes > 0, "pixels": encoder.decoder is not None}
-    return tuple(name for name, present in heads.items() if present)
+    return tuple(name for name in ("logits", "pixels") if name in encoder.outputs)
 
 
-def glimpses_and_targets(
-    encoder: GlimpseEncoder, images: Tensor, patch_ids: Tensor
-) -> tuple[Tensor, Tensor]:
+def glimpses_and_targets(encoder: Any, images: Tensor, patch_ids: Tensor) -> tuple[Tensor, Tensor]:
     """Cuts out what is seen of each image, and what the decoder should paint.
 
     Args:
@@ -60,12 +58,13 @@ def mean_over_unseen(errors: Tensor, patch_ids: Tensor) -> Tensor:
     return (errors * unseen).sum(1) / unseen.sum(1).clamp(min=1)
 
 
-def tore_loss(
+def belief_loss(
     belief: Belief,
     targets: Tensor,
     labels: Tensor,
     patch_ids: Tensor,
     config: TrainingConfig,
+    own: Mapping[str, tuple[float, Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """Cross-entropy plus the weighted squared error of the unseen patches.
 
@@ -75,12 +74,12 @@ def tore_loss(
         labels: int64 `[B]`.
         patch_ids: int64 `[B, N]`, the patches seen; -1 = padding.
         config: Weights of the terms.
+        own: Further losses of the encoder's family by name, each with its weight.
 
     Returns:
-        `total`, `classification` and `reconstruction`, of an encoder whose tokens halt `ponder` and
-        `distribution` too, scalars. The squared error is averaged over
-        the unseen patches of each image first and over images after, so that no image weighs more
-        for having seen less.
+        `total`, `classification`, `reconstruction` and the family's own, scalars. The squared error
+        is averaged over the unseen patches of each image first and over images after, so that no
+        image weighs more for having seen less.
     """
     losses: dict[str, Tensor] = {}
     if belief.logits is not None:
@@ -93,12 +92,7 @@ def tore_loss(
     total = losses.get("classification", targets.new_zeros(()))
     if "reconstruction" in losses:
         total = total + config.reconstruction_weight * losses["reconstruction"]
-    for halting in () if belief.reduced is None else belief.reduced.halting:
-        for name, weight, loss in (
-            ("ponder", config.ponder_weight, ponder_loss),
-            ("distribution", config.distribution_weight, distribution_loss),
-        ):
-            value = loss(halting).to(total)
-            losses[name] = losses.get(name, 0.0) + value
-            total = total + weight * value
+    for name, (weight, value) in (own or {}).items():
+        losses[name] = value.to(total)
+        total = total + weight * losses[name]
     return {"total": total, **losses}

@@ -1,81 +1,32 @@
-"""Training of a TORE encoder to name scenes and to paint what it has not seen of them."""
+"""Training of an encoder for the belief it forms from glimpses: classes, and pixels unseen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.families.tore.model import GlimpseEncoder
-from encoders.reduction.config import eased_share
+from encoders.registry import training_of
 from encoders.support.precision import autocast
 from encoders.training.config import TrainingConfig
-from encoders.training.glimpses import full_view, random_glimpses, random_tiles
+from encoders.training.family import FamilyTraining, Moment
 from encoders.training.loop import TrainingLoop
-from encoders.training.objective import glimpses_and_targets, objective_outputs, tore_loss
+from encoders.training.objective import belief_loss, glimpses_and_targets, objective_outputs
+from encoders.training.sources import GlimpseSource, RandomGlimpses
 from encoders.training.validation import LabelledImages, tabulate, validate
 
-
-class GlimpseSource(Protocol):
-    """Chooses which patches of each training image are seen."""
-
-    def __call__(
-        self, indices: np.ndarray, rng: np.random.Generator, warming_up: bool
-    ) -> np.ndarray:
-        """Chooses glimpses.
-
-        Args:
-            indices: Numbers of the images, int64 `[B]`.
-            rng: Of this batch.
-            warming_up: Whether the run is still getting the classifier off its plateau.
-
-        Returns:
-            Patch ids int64 `[B, T, n]`, -1 = padding.
-        """
-
-
-class RandomGlimpses:
-    """The default glimpse source: random windows, random in number, the same number in a batch.
-
-    Half of the batches draw windows anywhere, half draw them from a tiling.
-
-    Args:
-        config: Counts and probabilities.
-        grid: Rows and columns of patches.
-    """
-
-    def __init__(self, config: TrainingConfig, grid: tuple[int, int]) -> None:
-        self.config = config
-        self.grid = grid
-
-    def __call__(
-        self, indices: np.ndarray, rng: np.random.Generator, warming_up: bool
-    ) -> np.ndarray:
-        """Patch ids int64 `[B, T, n]` for a batch of images; -1 where seen before."""
-        config, size = self.config, self.config.glimpse_size
-        if warming_up:
-            count = int(rng.integers(config.max_glimpses // 2, 2 * config.max_glimpses + 1))
-            return random_tiles(rng, len(indices), count, self.grid, size)
-        draw = rng.random()
-        if draw < config.full_view_probability:
-            return full_view(len(indices), self.grid, size)
-        if draw < config.full_view_probability + config.blind_probability:
-            count = 0
-        else:
-            count = int(rng.integers(1, config.max_glimpses + 1))
-        windows = random_tiles if rng.random() < 0.5 else random_glimpses
-        return windows(rng, len(indices), count, self.grid, size)
+_CHANCES = 2**32
 
 
 class EncoderTrainer(TrainingLoop):
-    """The training behind `train_encoder.py --objective tore`.
+    """The training behind `train_encoder.py --objective belief`.
 
     Args:
-        encoder: Trained in place.
+        encoder: Of a family that can be trained; trained in place.
         train: Images to learn from.
         validation: Images to score on.
         config: Hyper-parameters.
@@ -87,12 +38,13 @@ class EncoderTrainer(TrainingLoop):
         tensorboard_folder: Where events go; None = the run folder.
 
     Raises:
-        ValueError: Glimpses that are larger than the images.
+        ValueError: Glimpses that are larger than the images; an encoder that cannot be trained, or
+            hyper-parameters that its family does not have.
     """
 
     def __init__(
         self,
-        encoder: GlimpseEncoder,
+        encoder: Any,
         train: LabelledImages,
         validation: LabelledImages,
         config: TrainingConfig,
@@ -111,11 +63,15 @@ class EncoderTrainer(TrainingLoop):
         super().__init__(
             encoder, train, validation, config, folder, class_names, device, tensorboard_folder
         )
-        self.glimpses = glimpses or RandomGlimpses(config, encoder.grid)
+        kind = training_of(encoder.family)
+        self.family: FamilyTraining = kind(self.encoder, config)
+        self.glimpses = glimpses or RandomGlimpses(config, encoder.grid, kind.rows_apart)
 
     def validate(self) -> dict[str, float]:
         """Scores the encoder as it is; see `encoders.training.validation.validate`."""
-        return validate(self.encoder, self.validation_images, self.config, self.dtype)
+        return validate(
+            self.encoder, self.validation_images, self.config, self.dtype, self.family.scored()
+        )
 
     def table(self, history: Sequence[Mapping[str, float]], *, heading: bool = True) -> str:
         """Accuracies and errors; see `encoders.training.validation.tabulate`."""
@@ -124,33 +80,25 @@ class EncoderTrainer(TrainingLoop):
     def _train_step(self, indices: Tensor, images: Tensor) -> dict[str, Tensor]:
         config = self.config
         rng = np.random.default_rng([config.seed, self.step, 1])
-        drawn = int(rng.integers(self.encoder.depth + 1))
-        warming_up = self.step < config.curriculum * self.total_steps
-        split = 0 if warming_up else drawn
-        if config.split_block is not None:
-            split = config.split_block
-        chosen = self.glimpses(indices.numpy(), rng, warming_up)
+        moment = Moment(
+            self.step,
+            self.total_steps,
+            warming_up=self.step < config.curriculum * self.total_steps,
+            chance=int(rng.integers(_CHANCES)) / _CHANCES,
+        )
+        chosen = self.glimpses(indices.numpy(), rng, moment.warming_up)
         patch_ids = torch.from_numpy(np.ascontiguousarray(chosen))
         labels = torch.from_numpy(self.train_images.labels[indices.numpy()]).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         with autocast(self.device, self.dtype):
             patches, targets = glimpses_and_targets(self.encoder, images, patch_ids)
-            belief = self.model(
-                patches, patch_ids, split, objective_outputs(self.encoder), **self._reduction()
+            belief, own = self.family.believe(
+                self.model, patches, patch_ids, objective_outputs(self.encoder), moment
             )
-        losses = tore_loss(belief, targets, labels, patch_ids.flatten(1), config)
+        losses = belief_loss(belief, targets, labels, patch_ids.flatten(1), config, own)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(losses["total"])
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return {name: loss.detach() for name, loss in losses.items()}
-
-    def _reduction(self) -> dict[str, Any]:
-        """The encoder's reduction as strong as it is at this step; nothing where it has none."""
-        reduction = self.encoder.plan.reduction
-        if reduction.name == "none":
-            return {}
-        begin, full = self.config.reduction_warmup, self.config.reduction_full
-        share = eased_share(self.step, begin * self.total_steps, full * self.total_steps)
-        return {"reduction": reduction.eased(share)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.families.tore.model import GlimpseEncoder
+from encoders.registry import training_of
 from encoders.support.precision import autocast
 from encoders.support.subsets import spread_evenly
 from encoders.training.config import TrainingConfig
@@ -35,12 +35,13 @@ class LabelledImages(Protocol):
 
 @torch.no_grad()
 def validate(
-    encoder: GlimpseEncoder,
+    encoder: Any,
     images: LabelledImages,
     config: TrainingConfig,
     dtype: torch.dtype = torch.float32,
+    scored: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, float]:
-    """Scores an encoder at K = 0, half and full depth; it is left in evaluation mode.
+    """Scores an encoder, of TORE at K = 0, half and full depth; it is left in evaluation mode.
 
     Random viewing is scored with 8 glimpses (or fewer where fewer were trained), and the full view
     by itself.
@@ -50,11 +51,16 @@ def validate(
         images: Held-out scenes, of which `config.validation_size`, evenly spread, count.
         config: Glimpses and seed; the same seed draws the same glimpses.
         dtype: Of matrix products.
+        scored: Options to score it with, by what is appended to the metrics' names; None = as its
+            family has it.
 
     Returns:
-        `accuracy_<view>_k<K>` in [0, 1] and `rmse_<view>_k<K>` in grey levels (0-255) over the
-        unseen patches, as far as the encoder has a class head and a decoder.
+        `accuracy_<view>` in [0, 1] and `rmse_<view>` in grey levels (0-255) over the unseen
+        patches, as far as the encoder has a class head and a decoder; of TORE they end in `_k<K>`,
+        the K that they are of.
     """
+    if scored is None:
+        scored = training_of(encoder.family)(encoder, config).scored()
     encoder.eval()
     outputs = objective_outputs(encoder)
     indices = spread_evenly(config.validation_size, len(images))
@@ -67,19 +73,19 @@ def validate(
         views = _views(
             len(batch), encoder.grid, config, np.random.default_rng([config.seed, start, 2])
         )
-        for split in sorted({0, encoder.depth // 2, encoder.depth}):
+        for ending, options in scored.items():
             for view, patch_ids in views.items():
                 with autocast(encoder.device, dtype):
                     patches, targets = glimpses_and_targets(encoder, scenes, patch_ids)
-                    belief = encoder(patches, patch_ids, split, outputs)
+                    belief = encoder(patches, patch_ids, outputs=outputs, **options)
                 if belief.logits is not None:
                     hits = (belief.logits.argmax(1) == labels).float().sum()
-                    sums[f"accuracy_{view}_k{split}"] += float(hits)
+                    sums[f"accuracy_{view}{ending}"] += float(hits)
                 if belief.pixels is not None and view != "full":
                     scale = 255.0 * encoder.std.repeat(targets.shape[-1] // 3)
                     errors = ((belief.pixels.float() - targets) * scale).square().mean(2)
                     rmse = mean_over_unseen(errors, patch_ids.flatten(1)).sqrt()
-                    sums[f"rmse_{view}_k{split}"] += float(rmse.sum())
+                    sums[f"rmse_{view}{ending}"] += float(rmse.sum())
     return {name: total / count for name, total in sums.items()}
 
 
@@ -91,25 +97,29 @@ def tabulate(history: Sequence[Mapping[str, float]], *, heading: bool = True) ->
         heading: Begin with two lines that say what the columns are.
 
     Returns:
-        A line per step: accuracies in per cent, RMSE in grey levels, for every split block K.
+        A line per step: accuracies in per cent, RMSE in grey levels, of TORE for every K.
     """
     groups: dict[str, list[str]] = {}
     for name in history[0]:
-        view, _, split = name.rpartition("_k")
-        if view:
+        if name != "step":
+            view, _, split = name.partition("_k")
             groups.setdefault(view, []).append(split)
     titles = {view: _title(view) for view in groups}
     widths = {view: max(7 * len(each), len(titles[view]) + 1) for view, each in groups.items()}
     lines = []
     if heading:
         lines.append([" " * 8, *(titles[view].rjust(widths[view]) for view in groups)])
-        splits = {view: "".join(f"K={k}".rjust(7) for k in each) for view, each in groups.items()}
+        splits = {
+            view: "".join((f"K={k}" if k else "").rjust(7) for k in each)
+            for view, each in groups.items()
+        }
         lines.append(["step".rjust(8), *(splits[view].rjust(widths[view]) for view in groups)])
     for metrics in history:
         cells = [f"{metrics['step']:8.0f}"]
         for view, each in groups.items():
             scale = 100 if view.startswith("accuracy") else 1
-            values = (scale * metrics[f"{view}_k{split}"] for split in each)
+            names = (f"{view}_k{split}" if split else view for split in each)
+            values = (scale * metrics[name] for name in names)
             cells.append("".join(f"{value:7.1f}" for value in values).rjust(widths[view]))
         lines.append(cells)
     return "\n".join(" |".join(line) for line in lines)

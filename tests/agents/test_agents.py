@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -96,10 +97,19 @@ def test_ame_takes_the_window_of_highest_entropy():
         observation, *_ = env.step(actions)
 
 
-def test_the_oracle_takes_the_glimpse_after_which_the_label_is_most_probable():
+@pytest.mark.parametrize("name", ["oracle", "oracle_unlabelled"])
+def test_oracles_take_the_glimpse_after_which_what_they_know_is_most_probable(name):
     env = tiny_vector_env(2, observe=("logits",), autoreset_mode="DISABLED")
-    oracle = make_agent("oracle", env, batch_size=7)
+    oracle = make_agent(name, env, batch_size=7)
     observation, _ = env.reset(seed=3)
+    known = np.eye(env.observer.encoder.config.num_classes)[env.labels]
+    if name == "oracle_unlabelled":  # what the encoder says of the whole scene
+        encoder, pixels = (
+            env.observer.encoder,
+            torch.from_numpy(env.images.copy()).permute(0, 3, 1, 2),
+        )
+        with torch.no_grad():
+            known = encoder.forward_full(encoder.normalise(pixels)).logits.softmax(1).numpy()
     history: list[np.ndarray] = []
     for _ in range(2):
         chosen, _ = oracle.predict(observation)
@@ -113,8 +123,9 @@ def test_the_oracle_takes_the_glimpse_after_which_the_label_is_most_probable():
             after, *_ = trial.step(np.full(2, action))
             logits = after["logits"].astype(np.float64)
             logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            gains = (known * logits).sum(axis=1)
             new = env.sensor.reveals(observation["visited"])[:, action].astype(bool)
-            outcomes[new, action] = logits[np.arange(2), env.labels][new]
+            outcomes[new, action] = gains[new]
         best = outcomes.max(axis=1)
         np.testing.assert_allclose(outcomes[np.arange(2), chosen], best, atol=1e-6)
         history.append(chosen)

@@ -227,7 +227,8 @@ def test_a_policy_learns_what_its_teacher_says():
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_saved_agent_acts_as_its_policy_and_says_how_it_was_guided(tmp_path, share):
     env = training_env()
-    learner = GuidedLearner(env, dataclasses.replace(CONFIG, look_ahead_share=share), seed=1)
+    config = dataclasses.replace(CONFIG, look_ahead_share=share, first_glimpse_share=0.0)
+    learner = GuidedLearner(env, config, seed=1)
     learner.learn(4 * ROWS * STEPS)
     learner.save(tmp_path)
     guidance = read_agent(tmp_path)["guidance"]
@@ -284,7 +285,9 @@ def test_a_resumed_run_ends_as_one_without_a_stop(tmp_path, kind):
             config = dataclasses.replace(CONFIG, look_ahead_share=0.4)
             return GuidedLearner(training_env(), config, seed=seed)
         share = 0.8 if kind == "ppo in its guided part" else 0.3
-        config = PpoConfig(batch_size=16, guided_share=share, precision="float32", **SMALL)
+        config = PpoConfig(
+            batch_size=16, guided_batch_size=16, guided_share=share, precision="float32", **SMALL
+        )
         return PpoLearner(training_env(), config, seed=seed)
 
     whole = make(seed=3)
@@ -312,7 +315,9 @@ def test_no_policy_is_trained_in_eight_bits(config):
 
 
 def test_ppo_goes_on_from_its_guided_start(tmp_path):
-    config = PpoConfig(batch_size=16, guided_share=0.5, precision="float32", **SMALL)
+    config = PpoConfig(
+        batch_size=16, guided_batch_size=16, guided_share=0.5, precision="float32", **SMALL
+    )
     learner = PpoLearner(training_env(), config, seed=0, tensorboard_log=str(tmp_path / "events"))
     seen = []
     learner.learn(

@@ -414,6 +414,8 @@ COMMANDS = {
             "data_root": "--data-root OTHER | --env AVE-ImageFolder-v0 --data-root FOLDER",
             "seamless": "--seamless True | --env AVE-ImageFolder-v0 --data-root FOLDER",
             "image_size": "--image-size 32 64",
+            "family": "= --family convmixer --sizes width=8 depth=1 --output OUT",
+            "sizes": "= --family convmixer --sizes width=8 depth=2 --output OUT",
             "encoder": "= --encoder ENCODER --output OUT",
             "init_from": "= --init-from ENCODER --output OUT",
             "reduction": "--reduction tome:r=2",
@@ -428,8 +430,14 @@ COMMANDS = {
             "tensorboard_log": "--tensorboard-log OUT/events",
             "reduction_warmup": "--reduction-warmup 0.1",
             "reduction_full": "--reduction-full 0.5",
+            "sparse_branch": "--sparse-branch 0.2",
+            "attention": "--attention angular",
+            "attention_order": "--attention-order arrival --attention angular",
             "ponder_weight": "--ponder-weight 0.1",
             "distribution_weight": "--distribution-weight 0.1",
+            "teacher": "--teacher RUN",
+            "imitation_weight": "--imitation-weight 0.1",
+            "distillation_weight": "--distillation-weight 0.1",
             "patch_size": "--patch-size 8",
             "width": "--width 8",
             "depth": "--depth 2",
@@ -439,7 +447,7 @@ COMMANDS = {
             "decoder_num_heads": "--decoder-num-heads 1",
             "objective": "--objective dino",
             **{
-                f"distillation.{name}": f"--distillation.{words} {DISTILLED}"
+                f"dino.{name}": f"--dino.{words} {DISTILLED}"
                 for name, words in DISTILLATION.items()
             },
             "epochs": "--epochs 3",

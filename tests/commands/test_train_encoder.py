@@ -186,7 +186,7 @@ def test_self_distillation_from_the_command_line(run, capsys):
     assert (config["objective"], config["num_classes"], config["decoder"]) == ("dino", 0, None)
     options = json.loads((folder / "run.json").read_text())["configuration"]
     assert options["training"]["learning_rate"] == 5e-4
-    assert options["distillation"]["head_outputs"] == 64
+    assert options["dino"]["head_outputs"] == 64
     history = json.loads((folder / "history.json").read_text())
     assert [row["step"] for row in history] == [4, 8]
     assert run("--resume", folder) is None  # finished: shows the last line again
@@ -204,7 +204,7 @@ def test_self_distillation_of_an_encoder_with_heads(run, tmp_path, capsys):
     folder = run(*DINO, "--init-from", start, "--learning-rate", 0)
     assert "the class head and the decoder are left out: only features" in capsys.readouterr().out
     trained, source = load_encoder(folder).state_dict(), tiny_encoder(image_size=(32, 32))
-    again = run(*DINO, "--init-from", folder, "--distillation.head-from", folder)
+    again = run(*DINO, "--init-from", folder, "--dino.head-from", folder)
     assert "left out" not in capsys.readouterr().out
     assert trained.keys() < source.state_dict().keys()
     for file in folder.iterdir():
@@ -224,11 +224,11 @@ def test_self_distillation_without_classes_says_what_is_missing(run, tmp_path, c
     [
         ((*DINO, "--label-smoothing", 0.1), "--label-smoothing does nothing: self-distillation"),
         ((*DINO, "--decoder-width", 8), "--decoder-width does nothing"),
-        (("--distillation.local-crops", 1), "--distillation.local-crops does nothing: it belongs"),
+        (("--dino.local-crops", 1), "--dino.local-crops does nothing: it belongs"),
         ((*DINO, "--reduction", "tome:r=1", "--patch-size", 8), "reduces tokens"),
-        ((*DINO, "--distillation.head-from", "nowhere"), "nowhere: no projection head"),
-        ((*DINO, "--distillation.parts", 4, 7), "7 is none of 1, 2, 3"),
-        ((*DINO, "--distillation.local-size", 12, 12), "multiples of the patch size 16"),
+        ((*DINO, "--dino.head-from", "nowhere"), "nowhere: no projection head"),
+        ((*DINO, "--dino.parts", 4, 7), "7 is none of 1, 2, 3"),
+        ((*DINO, "--dino.local-size", 12, 12), "multiples of the patch size 16"),
     ],
 )
 def test_idle_and_impossible_options_of_self_distillation(run, tmp_path, capsys, arguments, words):

@@ -193,3 +193,19 @@ def test_the_study_of_halting_trains_three_models_once(tmp_path):
     before = weights.stat().st_mtime_ns
     run("benchmarks/avit_study.py", "--smoke", "--output", tmp_path)
     assert weights.stat().st_mtime_ns == before
+
+
+def test_linear_attention_costs_what_the_encoders_say(tmp_path):
+    table = tmp_path / "linear.csv"
+    run("benchmarks/linear_attention.py", "--smoke", "--output", table)
+    rows = list(csv.DictReader(table.open()))
+    by_key = {(row["order"], row["split_block"], row["cached"]): row for row in rows}
+    assert len(by_key) == len(rows) == 6  # of three blocks both K are 2
+    softmax, angular = (
+        [float(by_key[order, "2", cached]["mmacs"]) for cached in ("4", "16")]
+        for order in ("none", "grid")
+    )
+    assert softmax[0] < softmax[1]
+    assert angular[0] == angular[1]
+    for row in rows:
+        assert float(row["ms"]) > 0

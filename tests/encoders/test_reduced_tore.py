@@ -202,6 +202,23 @@ def test_dropped_patches_are_seen_but_nothing_stands_for_them(elements, monkeypa
             assert bool((observed.belief.entropy.flatten()[8:] > 0).all())
 
 
+@pytest.mark.parametrize(
+    "text", ["tome:r=2", "evit:keep_rate=0.5,blocks=1+2", "avit:gate_center=1"]
+)
+def test_rows_of_different_splits_know_what_became_of_their_own_patches(text):
+    ids = torch.arange(8).expand(4, -1)
+    patches, splits = take_patches(ENCODER, IMAGES, ids), torch.tensor([0, 2, 1, 2])
+    given = {"outputs": OUTPUTS, "reduction": text}
+    together = ENCODER.observe(patches, ids, ENCODER.init_state(4), splits, **given).belief.reduced
+    for row, split in enumerate(splits.tolist()):
+        one = slice(row, row + 1)
+        state = ENCODER.init_state(1)
+        alone = ENCODER.observe(patches[one], ids[one], state, split, **given).belief.reduced
+        assert torch.equal(together.source[one], alone.source)
+        assert (together.depth is None) == (alone.depth is None)
+        assert alone.depth is None or torch.equal(together.depth[one], alone.depth)
+
+
 @pytest.mark.parametrize("max_tokens", [0, 6])
 def test_zero_strength_and_a_bound_not_reached_are_no_reduction_bit_for_bit(max_tokens):
     encoder = tiny_encoder()

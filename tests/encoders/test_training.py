@@ -14,7 +14,8 @@ from encoders.checkpoints.weight_files import CheckpointError
 from encoders.storage import load_encoder, weights_hash
 from encoders.training.config import TrainingConfig
 from encoders.training.glimpses import drop_repeated, full_view, random_glimpses, random_tiles
-from encoders.training.trainer import EncoderTrainer, tore_loss
+from encoders.training.objective import belief_loss
+from encoders.training.trainer import EncoderTrainer
 from encoders.training.validation import validate
 
 CONFIG = TrainingConfig(
@@ -42,7 +43,7 @@ def test_the_pixel_loss_is_averaged_per_image_over_what_was_not_seen():
     logits = rng.standard_normal((2, 4)).astype(np.float32)
     labels = np.array([1, 3])
     ids = np.array([[0, 1, 2, 3, 4], [5, -1, -1, -1, -1]])
-    losses = tore_loss(
+    losses = belief_loss(
         Belief(logits=torch.from_numpy(logits), pixels=torch.from_numpy(pixels)),
         torch.from_numpy(targets),
         torch.from_numpy(labels),
@@ -62,7 +63,7 @@ def test_the_pixel_loss_is_averaged_per_image_over_what_was_not_seen():
 
 
 def test_an_image_seen_whole_has_no_pixel_loss():
-    losses = tore_loss(
+    losses = belief_loss(
         Belief(pixels=torch.ones(1, 2, 3)),
         torch.zeros(1, 2, 3),
         torch.zeros(1, dtype=torch.int64),

@@ -29,6 +29,11 @@ class Golden:
     def weights(self) -> dict[str, Tensor]:
         return {key[2:]: self[key] for key in self._arrays.files if key.startswith("w/")}
 
+    def group(self, start: str) -> dict[str, Tensor]:
+        """Everything whose key begins with `start`, by the rest of its key."""
+        names = [key for key in self._arrays.files if key.startswith(start)]
+        return {name.removeprefix(start): self[name] for name in names}
+
     def check(self, actual: Tensor, key: str) -> None:
         """Compares with the authors' numbers, as closely as the precision allows."""
         expected = torch.from_numpy(self._arrays[key]).double()

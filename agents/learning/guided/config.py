@@ -45,8 +45,8 @@ class GuidedConfig(WindowLearnerConfig):
 
     learning_rate: Amount = 2e-3
     weight_decay: Amount = 0.01
-    batch_size: Positive = 512
-    n_epochs: Positive = 2
+    batch_size: Positive = 64
+    n_epochs: Positive = 1
     sharpness: Amount = 4.0
     greedy_share: Share = 0.5
     first_glimpse_share: Share = 0.5

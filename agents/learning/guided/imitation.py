@@ -65,8 +65,8 @@ class Imitation:
       power of `sharpness`, for all windows;
     * by looking ahead at last: the softmax of what the task's score gains by a window, in units of
       `look_ahead_temperature`, for the windows the policy likes best and some drawn at random;
-    * for the first glimpse, before which nothing is known that could tell windows apart, by how the
-      episodes went that began with it (`FirstGlimpses`).
+    * for the first glimpse, before which nothing is known that could tell windows apart, by how
+      the episodes went that began with it (`FirstGlimpses`).
 
     The critic learns the discounted rewards beside, for those who go on with PPO.
 
@@ -101,7 +101,10 @@ class Imitation:
         self._dtype = resolve_precision(config.precision, policy.device)
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            policy.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,  # one kernel for all tensors
         )
         sensor: Any = env.sensor  # a grid's
         self._windows = torch.from_numpy(sensor.patch_ids(np.arange(sensor.num_actions)))

@@ -17,7 +17,7 @@ class PpoConfig(WindowLearnerConfig):
 
     Attributes:
         learning_rate: Of Adam at the start; falls linearly to 2 % of it.
-        batch_size: Steps per gradient step; all those of a rollout where it has fewer.
+        batch_size: Steps per gradient step of PPO; all those of a rollout where it has fewer.
         n_epochs: Passes over each rollout of one episode per row.
         gamma: Discount factor.
         gae_lambda: Trade-off of the advantage estimator.
@@ -28,6 +28,7 @@ class PpoConfig(WindowLearnerConfig):
         guided_share: Share of the steps, the first ones, in which the policy is guided by a teacher
             that sees the whole scene (`--policy guided` is nothing but that); 0 = PPO alone, as in
             runs that begin with an agent's weights.
+        guided_batch_size: Steps per gradient step in the guided part.
 
     Raises:
         TypeError: A value of another type.
@@ -44,3 +45,4 @@ class PpoConfig(WindowLearnerConfig):
     vf_coef: Amount = 0.5
     max_grad_norm: Amount = 0.5
     guided_share: Share = 0.9
+    guided_batch_size: Positive = 64

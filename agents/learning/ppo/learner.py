@@ -87,7 +87,9 @@ class PpoLearner(WindowLearner):
         self._guidance: Imitation | None = None
         if config.guided_share:
             guided = GuidedConfig(
-                gamma=config.gamma, precision=config.precision, batch_size=config.batch_size
+                gamma=config.gamma,
+                precision=config.precision,
+                batch_size=config.guided_batch_size,
             )
             teacher = find_teacher(env, guided)
             self._guidance = Imitation(env, self.policy, teacher, guided, seed)

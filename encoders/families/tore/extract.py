@@ -46,8 +46,12 @@ def extract(
         mask = torch.cat([valid.new_ones(prefix.shape[:2], device=valid.device), valid], 1)
         mask = mask.to(patches.device)
     tokens = TokenSet(values, mask, num_prefix_tokens=vit.num_prefix_tokens)
+    if vit.knows_places and split_block > 0:
+        source = token_sources(ids, vit.grid[0] * vit.grid[1])
+        tokens = dataclasses.replace(tokens, source=source)
     if reduction is None or split_block == 0:
-        return vit.run_blocks(tokens, 0, split_block)
+        tokens, counts = vit.run_blocks(tokens, 0, split_block)
+        return dataclasses.replace(tokens, source=None), counts
     places = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand_as(ids)
     tokens = dataclasses.replace(tokens, source=places.masked_fill(ids < 0, 0))
     return vit.run_blocks(tokens.without_padding(), 0, split_block, reduction)

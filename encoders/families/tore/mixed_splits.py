@@ -10,6 +10,7 @@ from torch import Tensor
 from encoders.families.tore.state import ToreState
 from encoders.flops.count import PARTS, Cost, FlopCount
 from encoders.protocol import OUTPUTS, Belief, Observed
+from encoders.reduction.trace import merge_traces
 
 
 def observe_by_split(
@@ -59,4 +60,7 @@ def _merge_beliefs(groups: Sequence[tuple[Tensor, Belief]], count: int) -> Belie
         for rows, value in values:
             whole[rows, : value.shape[1]] = value
         setattr(merged, name, whole)
+    traces = [(rows, belief.reduced) for rows, belief in groups if belief.reduced is not None]
+    if traces:
+        merged.reduced = merge_traces(traces, count)
     return merged

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
+from encoders.families.checks import check_images, checked_glimpse
 from encoders.families.tore import extract as tore
-from encoders.families.tore.checks import check_images, checked_glimpse
 from encoders.families.tore.mixed_splits import observe_by_split
 from encoders.families.tore.options import ToreOptions, require_reduction
 from encoders.families.tore.parts import tore_parts
+from encoders.families.tore.running import class_token_from_sums, sums_suffice
 from encoders.families.tore.state import ToreState
 from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
@@ -28,7 +29,7 @@ from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
 from encoders.layers.vit import BlockCount, TokenSet
 from encoders.parts import EncoderPart
-from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed
+from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed, Promises
 from encoders.reduction.base import ReductionPass
 from encoders.reduction.config import Reduction
 from encoders.reduction.passes import make_pass
@@ -146,6 +147,12 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """Name, K and reduction, e.g. "tore-nano, K = 4, tome:r=4 in the aggregator"."""
         words = [self.config.name, f"K = {self._options.resolve(options)['split_block']}"]
         return ", ".join(filter(None, [*words, str(self._options.plan(options))]))
+
+    def promises(self, options: Mapping[str, Any]) -> Promises:
+        """Glimpses may come in any order, unless tokens are reduced or attention knows of it."""
+        reduced = bool(self._options.plan(options).options())
+        any_order = not reduced and not self.backbone.asks_for_arrival
+        return Promises(ignores_order=any_order, trains=True)
 
     @property
     def _options(self) -> ToreOptions:
@@ -287,7 +294,13 @@ class GlimpseEncoder(nn.Module, HubExchange):
             nothing = tore.extract_nothing(self.backbone, split, 1, alone).values
             rows = torch.from_numpy(unseen).to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
-        belief, aggregated, kept = self._aggregate(state.sequence(), split, outputs, plan)
+        late = np.zeros_like(cached)
+        if sums_suffice(self.backbone, split, outputs):
+            token, added = class_token_from_sums(self.backbone, state)
+            late = added - new  # of steps that asked for more
+            belief = self._classify(TokenSet(token, num_prefix_tokens=1), outputs)[0]
+        else:
+            belief, aggregated, kept = self._aggregate(state.sequence(), split, outputs, plan)
         count = functools.partial(self._ledger.count_rows, split_block=split, outputs=outputs)
         without = dataclasses.replace(plan, max_tokens=0) if plan.max_tokens else plan
         if plan.options():
@@ -299,6 +312,9 @@ class GlimpseEncoder(nn.Module, HubExchange):
             spent = self._ledger.parts(new, cached, extractor, aggregator, kept, outputs)
         else:
             spent = count(new, cached)
+            if late.any():
+                aggregator = spent.aggregator + self._ledger.adding(late)
+                spent = dataclasses.replace(spent, aggregator=aggregator)
         anew = count(scratch, np.zeros_like(scratch), plan=without)
         return Observed(belief, state, Cost(spent=spent, without_recycling=anew))
 
@@ -473,15 +489,12 @@ class GlimpseEncoder(nn.Module, HubExchange):
             kept = (tokens.lengths.cpu() - vit.num_prefix_tokens).clamp(min=0).numpy()
         if leading is not None and split_block == vit.depth:
             tokens = tokens.first(leading)  # all are cached, and no more are wanted
-        normalised, latent = vit.pool(tokens.values, tokens.mask, tokens.sizes)
-        belief = Belief(latent=latent)
+        belief, normalised = self._classify(tokens, outputs)
         if plan.options():
             first = vit.num_prefix_tokens
             belief.reduced = trace_of(tokens.source, before.source, aggregation, extraction, first)
         if "tokens" in outputs:
             belief.tokens = normalised
-        if "logits" in outputs:
-            belief.logits = self.heads["logits"].run(normalised, latent)
         if not outputs.isdisjoint(DECODER_OUTPUTS):
             assert self.decoder is not None  # _check_outputs
             assert tokens.source is not None  # the extractor and the cache know it
@@ -491,6 +504,14 @@ class GlimpseEncoder(nn.Module, HubExchange):
             for name, values in self.decoder.decode(normalised, tokens.source, outputs).items():
                 setattr(belief, name, values)
         return belief, counts, kept
+
+    def _classify(self, tokens: TokenSet, outputs: frozenset[str]) -> tuple[Belief, Tensor]:
+        """Latent and logits of tokens after the last block; and those after the final norm."""
+        normalised, latent = self.backbone.pool(tokens.values, tokens.mask, tokens.sizes)
+        belief = Belief(latent=latent)
+        if "logits" in outputs:
+            belief.logits = self.heads["logits"].run(normalised, latent)
+        return belief, normalised
 
     def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
         chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)

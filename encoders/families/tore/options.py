@@ -29,6 +29,7 @@ class ToreOptions:
         self._depth = backbone.depth
         self._patches = backbone.grid[0] * backbone.grid[1]
         vit: Any = backbone.vit
+        self._attention = backbone.attention
         self._class_token = getattr(vit, "cls_token", None) is not None
         self._plans: dict[tuple[Any, ...], ReductionPlan] = {}
         self.plan({})
@@ -78,11 +79,26 @@ class ToreOptions:
         given = {name: getattr(self.config, name) for name in OPTIONS}
         given |= {name: options[name] for name in OPTIONS if options.get(name) is not None}
         plan = make_plan(given)
+        self._refuse_without_weights(plan)
         plan.reduction.check(self._depth, self._patches, self._class_token)
         require_reduction(options.get("reduction_in"), plan.reduction)
         if not isinstance(chosen[0], Reduction):  # one of many, as in the schedules of training
             self._plans[chosen] = plan
         return plan
+
+    def _refuse_without_weights(self, plan: ReductionPlan) -> None:
+        """Refuses reductions where blocks have no attention weights.
+
+        Raises:
+            ValueError: Angular attention, and a reduction or a bounded memory.
+        """
+        if self._attention == "softmax" or not plan.options():
+            return
+        raise ValueError(
+            f"{plan}: encoder {self.config.name!r} has angular attention, which has neither "
+            "attention weights for a reduction to read nor places for merged tokens; choose an "
+            "encoder with softmax attention, or reduction='none' and max_tokens=0"
+        )
 
     def plan_of_call(self, options: Mapping[str, Any]) -> ReductionPlan:
         """The plan of the keyword arguments of a call.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.families.tore.surgery import PatchVit
+from encoders.layers.angular import angular_layer
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS
@@ -66,8 +67,11 @@ def _part_of(name: str) -> str:
 
 
 def _backbone_settings(config: EncoderConfig, backbone: PatchVit) -> dict[str, Any]:
+    angular = angular_layer(backbone.blocks[0])
+    attention = {} if angular is None else {"attention": f"angular, {angular.order}"}
     return {
         **_block_settings(backbone),
+        **attention,
         "first_position_row": backbone.first_position_row,
         "grid": list(backbone.grid),
         "mean": list(config.mean),

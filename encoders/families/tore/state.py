@@ -16,6 +16,7 @@ import safetensors.torch as safetensors
 import torch
 from torch import Tensor
 
+from encoders.families.tore.sums import RunningSums
 from encoders.families.tore.surgery import PatchVit
 from encoders.layers.vit import TokenSet
 from encoders.reduction.memory import merge_down_to
@@ -45,6 +46,7 @@ class ToreState:
             each, as long as nothing merges them.
         patch_counts: int64 `[B]` on the CPU: patches taken in; None = as many as tokens, as long as
             no reduction leaves fewer.
+        sums: What a last block of angular attention keeps of the cached tokens; None = nothing.
     """
 
     buffer: Tensor
@@ -55,6 +57,7 @@ class ToreState:
     num_prefix_tokens: int
     sizes: Tensor | None = None
     patch_counts: Tensor | None = None
+    sums: RunningSums | None = None
 
     @classmethod
     def empty(cls, batch_size: int, capacity: int, vit: PatchVit) -> ToreState:
@@ -104,13 +107,15 @@ class ToreState:
     def num_bytes(self) -> int:
         """Memory of the cache: B * ((P + capacity) * D * itemsize + 8 * G + 24) bytes.
 
-        With sizes, 4 * capacity bytes more for each row, and 8 where patches are counted apart.
+        With sizes, 4 * capacity bytes more for each row, and 8 where patches are counted apart;
+        and what the running sums of angular attention take.
         """
         tensors = [self.buffer, self.source]
         tensors += [self.token_counts, self.glimpse_counts, self.split_blocks]
         tensors += [] if self.patch_counts is None else [self.patch_counts]
         tensors += [] if self.sizes is None else [self.sizes]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        others = 0 if self.sums is None else self.sums.num_bytes
+        return others + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def reset(self, rows: Tensor) -> None:
         """Forgets everything in some rows.
@@ -123,6 +128,8 @@ class ToreState:
         self.source[on_device] = 0
         if self.sizes is not None:
             self.sizes[on_device] = 1.0
+        if self.sums is not None:
+            self.sums.reset(rows)
         self.token_counts[rows] = 0
         if self.patch_counts is not None:
             self.patch_counts[rows] = 0
@@ -146,6 +153,7 @@ class ToreState:
             buffer=self.buffer[on_device],
             source=self.source[on_device],
             sizes=None if self.sizes is None else self.sizes[on_device],
+            sums=None if self.sums is None else self.sums.select(rows),
             token_counts=self.token_counts[rows],
             patch_counts=None if self.patch_counts is None else self.patch_counts[rows],
             glimpse_counts=self.glimpse_counts[rows],
@@ -169,6 +177,11 @@ class ToreState:
             self.hold_sizes()[on_device, : source.capacity] = source.sizes
         elif self.sizes is not None:
             self.sizes[on_device] = 1.0
+        if source.sums is not None:
+            self.sums = self.sums or source.sums.like(len(self))
+            self.sums.put(rows, source.sums)
+        elif self.sums is not None:
+            self.sums.reset(rows)
         if self.patch_counts is not None or source.patch_counts is not None:
             self._hold_patch_counts()[rows] = source.patches
         self.token_counts[rows] = source.token_counts

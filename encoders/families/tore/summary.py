@@ -22,7 +22,8 @@ def summarise(config: EncoderConfig, backbone: PatchVit, decoder: GlimpseDecoder
     (height, width), (rows, columns) = config.image_size, backbone.grid
     lines = {
         "image": f"{height}x{width} pixels, {rows}x{columns} patches of {config.patch_size}",
-        "blocks": f"{backbone.depth} of width {backbone.width}, {attention.num_heads} heads; "
+        "blocks": f"{backbone.depth} of width {backbone.width}, {attention.num_heads} heads"
+        f"{' of angular attention' if backbone.attention == 'angular' else ''}; "
         f"split block K = {split}",
         "parts": f"class head {classes}{named}; decoder {painter}",
         "weights": f"{config.weights}, {count:,} parameters on {backbone.device}",

@@ -11,13 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
+from encoders.layers.angular import angular_layer
 from encoders.layers.calls import call
 from encoders.layers.heads import Head
 from encoders.layers.positions import resample_as_dino
-from encoders.layers.transformer import PLAIN_OPTIONS, PlainVisionTransformer
+from encoders.layers.transformer import OWN_OPTIONS, PLAIN_OPTIONS, PlainVisionTransformer
 from encoders.layers.vit import BlockCount, TokenSet, run_block
 from encoders.protocol import DECODER_OUTPUTS
 from encoders.reduction.base import ReductionPass
+from encoders.support.choices import AttentionKind
 
 _DECODED = frozenset(DECODER_OUTPUTS)
 
@@ -56,6 +58,23 @@ class PatchVit(nn.Module):
     def blocks(self) -> nn.Sequential:
         """The transformer blocks."""
         return self.vit.blocks
+
+    @property
+    def attention(self) -> AttentionKind:
+        """How the blocks attend."""
+        return "softmax" if angular_layer(self.blocks[0]) is None else "angular"
+
+    @property
+    def knows_places(self) -> bool:
+        """Whether blocks ask where in the grid a token's patch lies."""
+        layer = angular_layer(self.blocks[0])
+        return layer is not None and layer.order == "grid"
+
+    @property
+    def asks_for_arrival(self) -> bool:
+        """Whether blocks ask in which order tokens came."""
+        layer = angular_layer(self.blocks[0])
+        return layer is not None and layer.order == "arrival"
 
     @property
     def device(self) -> torch.device:
@@ -254,7 +273,7 @@ def make_vit(config: EncoderConfig) -> nn.Module:
         ValueError: Arguments that timm does not know.
     """
     sizes: dict[str, Any] = {"img_size": config.image_size, "num_classes": config.num_classes}
-    if config.timm_model is None and config.vit.keys() <= PLAIN_OPTIONS:
+    if config.timm_model is None and config.vit.keys() <= PLAIN_OPTIONS | OWN_OPTIONS:
         return PlainVisionTransformer(patch_size=config.patch_size, **sizes, **config.vit)
     import timm
     from timm.models.deit import VisionTransformerDistilled

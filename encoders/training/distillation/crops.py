@@ -102,7 +102,7 @@ class MultiCrop:
         """Cuts an image.
 
         Args:
-            image: uint8 `[H, W, 3]`.
+            image: uint8 `[H, W, 3]`, writable.
             rng: Of this image.
 
         Returns:

@@ -159,6 +159,11 @@ class DistillationTrainer(TrainingLoop):
                 f"encoder {name!r} has a class head or a decoder, which self-distillation would "
                 "leave as they are while the features change; take them off (without_heads)"
             )
+        if encoder.backbone.attention != "softmax":
+            raise ValueError(
+                f"encoder {name!r} has {encoder.backbone.attention} attention, whose neighbours "
+                "depend on the grid; self-distillation is for encoders of softmax attention"
+            )
         if encoder.plan.options():
             raise ValueError(
                 f"encoder {name!r} reduces tokens ({encoder.plan}), which self-distillation does "

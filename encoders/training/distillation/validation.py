@@ -109,19 +109,19 @@ def signs_of_collapse(metrics: Mapping[str, float], outputs: int) -> list[str]:
         signs.append(
             f"the teacher's entropy is {entropy:.3f} of at most {most:.3f} nats: its outputs are "
             "nearly uniform, from which nothing is learnt (collapse); lower "
-            "--distillation.teacher-temperature, or check that centering is not all that acts"
+            "--dino.teacher-temperature, or check that centering is not all that acts"
         )
     if entropy < _ONE_OUTPUT * most:
         signs.append(
             f"the teacher's entropy is {entropy:.3f} of at most {most:.3f} nats: one output takes "
-            "all (collapse); keep --distillation.centering on, raise "
-            "--distillation.teacher-temperature, or lower --distillation.center-momentum"
+            "all (collapse); keep --dino.centering on, raise "
+            "--dino.teacher-temperature, or lower --dino.center-momentum"
         )
     if metrics["feature_spread"] < _CONSTANT:
         signs.append(
             f"the student's features are nearly the same for all images (spread "
             f"{metrics['feature_spread']:.4f}, where 1 is unrelated): a collapse; lower "
-            "--learning-rate, or raise --distillation.teacher-momentum"
+            "--learning-rate, or raise --dino.teacher-momentum"
         )
     return signs
 

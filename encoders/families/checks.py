@@ -1,14 +1,16 @@
-"""What a TORE encoder refuses to be called with."""
+"""What encoders refuse to be called with, whatever their family."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from encoders.config import EncoderConfig
+from encoders.protocol import EncoderDescription
 
 
-def checked_glimpse(config: EncoderConfig, patches: Tensor, patch_ids: Tensor, rows: int) -> Tensor:
+def checked_glimpse(
+    config: EncoderDescription, patches: Tensor, patch_ids: Tensor, rows: int
+) -> Tensor:
     """The patch ids of a glimpse, on the CPU.
 
     Args:
@@ -30,7 +32,7 @@ def checked_glimpse(config: EncoderConfig, patches: Tensor, patch_ids: Tensor, r
         )
     if not patch_ids.numel():
         return patch_ids
-    limit = config.grid[0] * config.grid[1]
+    limit = (config.image_size[0] // side) * (config.image_size[1] // side)
     lowest, highest = patch_ids.numpy().min(), patch_ids.numpy().max()
     if not -1 <= lowest <= highest < limit:
         raise ValueError(
@@ -39,7 +41,7 @@ def checked_glimpse(config: EncoderConfig, patches: Tensor, patch_ids: Tensor, r
     return patch_ids
 
 
-def check_images(config: EncoderConfig, images: Tensor) -> None:
+def check_images(config: EncoderDescription, images: Tensor) -> None:
     """Makes sure that images `[B, 3, H, W]` have the encoder's size.
 
     Raises:

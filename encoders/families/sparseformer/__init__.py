@@ -1,0 +1,1 @@
+"""SparseFormer: latent tokens with regions of interest that sample what was seen."""

@@ -1,0 +1,1 @@
+from .laws import check_encoder as check_encoder
