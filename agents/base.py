@@ -110,7 +110,7 @@ class Agent(abc.ABC):
         if missing := [key for key in self.required if key not in space.spaces]:
             raise ValueError(
                 f"agent {self.name!r} needs {missing} in its observations; make the environment "
-                f"with observe={(*self.required,)!r} (and an encoder with a decoder)"
+                f"with observe={(*self.required,)!r} (and an encoder that has them)"
             )
         if not isinstance(base.sensor, self.sensors):
             kinds = " or ".join(kind.__name__ for kind in self.sensors)

@@ -160,13 +160,20 @@ class EncoderDescription(Protocol):
         patch_normalised_pixels: Whether `pixels` are relative to each patch's mean and spread.
     """
 
-    name: str
-    image_size: tuple[int, int]
-    patch_size: int
-    num_classes: int
-    class_names: tuple[str, ...] | None
-    weights: str
-    patch_normalised_pixels: bool
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def image_size(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def patch_size(self) -> int: ...  # noqa: D102
+    @property
+    def num_classes(self) -> int: ...  # noqa: D102
+    @property
+    def class_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def weights(self) -> str: ...  # noqa: D102
+    @property
+    def patch_normalised_pixels(self) -> bool: ...  # noqa: D102
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, of which the family's entry builds the encoder again."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.reports.provenance import run_as_module
 from encoders.support.files import is_disk_full
 
 # What is wrong with a path, and what to do, by the error of the operating system.
@@ -32,7 +33,9 @@ _ADVICE = {
 
 
 def program_name() -> str:
-    """The name the user called this command by: a script's or that of a console script."""
+    """The name the user called this command by: of a script, a console script or a package."""
+    if (module := run_as_module()) is not None:
+        return f"python -m {module}"
     return Path(sys.argv[0]).name.removesuffix(".exe")
 
 

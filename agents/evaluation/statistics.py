@@ -9,8 +9,10 @@ percentile bootstrap, the same resamples for every agent.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -132,6 +134,50 @@ def newcombe_interval(
     low = mean - together(one.mean - one.low, two.high - two.mean)
     high = mean + together(one.high - one.mean, two.mean - two.low)
     return Interval(mean, low, high, "newcombe")
+
+
+def mcnemar_p_value(lost: int, won: int) -> float:
+    """How likely it is that changes split so unevenly, or more so, if either way is as likely.
+
+    The exact two-sided test of McNemar, on the judgements that differ alone.
+
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions",
+    Psychometrika 1947.
+
+    Args:
+        lost: Scenes that are right the first time alone.
+        won: Scenes that are right the second time alone.
+
+    Returns:
+        In (0, 1]; 1 where nothing changed.
+
+    Raises:
+        ValueError: A number below 0.
+    """
+    if lost < 0 or won < 0:
+        raise ValueError(f"lost={lost}, won={won}; expected counts of at least 0")
+    changed = lost + won
+    tail = sum(math.comb(changed, count) for count in range(min(lost, won) + 1))
+    return float(min(Fraction(2 * tail, 2**changed), Fraction(1)))
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """P values that allow for there being several, by Holm's step-down procedure.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 1979.
+
+    Args:
+        p_values: Of independent or dependent tests, each in [0, 1].
+
+    Returns:
+        In the same order: what is at most 0.05 may be called so with all of them in mind.
+    """
+    count, adjusted, highest = len(p_values), list(p_values), 0.0
+    for rank, at in enumerate(sorted(range(count), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, (count - rank) * p_values[at]))
+        adjusted[at] = highest
+    return adjusted
 
 
 def _checked_shares(values: np.ndarray) -> np.ndarray:

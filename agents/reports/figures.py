@@ -26,7 +26,7 @@ from encoders.flops.count import FLOPS_CONVENTION
 from encoders.support.files import replacing
 
 _GREY = "#767676"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#4d4d4d",
     "axes.grid": True,
@@ -111,7 +111,7 @@ def draw_metric(
 
 @contextlib.contextmanager
 def _figure(path: Path, title: str) -> Iterator[Figure]:
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.1)
         figure = Figure(figsize=(9.6, 4.3), dpi=200, layout=layout)
         FigureCanvasAgg(figure)
@@ -132,7 +132,7 @@ def draw_gaze(comparison: Comparison, result: AgentResult, path: Path) -> None:
     shares, axes_of = gaze.by_glimpse, scene_axes(comparison)
     columns = min(len(shares), 4)
     lines = -(-len(shares) // columns)
-    with rc_context({**_STYLE, "axes.grid": False}):
+    with rc_context({**STYLE, "axes.grid": False}):
         layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05)
         aspect = shares.shape[1] / shares.shape[2]
         large = 7.4 * aspect

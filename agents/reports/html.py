@@ -59,6 +59,12 @@ def write_report(comparison: Comparison, path: Path, *, animations: bool = True)
     write_text(path, page)
 
 
+def page_style() -> str:
+    """The style sheet of every page, as a `<style>` element."""
+    template = _TEMPLATE.read_text("utf-8")
+    return template[template.index("<style>") : template.index("</style>")] + "</style>"
+
+
 def report_data(comparison: Comparison, animations: bool = True) -> dict[str, Any]:
     """All that the page shows, JSON-able.
 

@@ -50,7 +50,17 @@ def describe_run(configuration: Any, **extra: Any) -> dict[str, Any]:
 
 def command_line() -> str:
     """The command that is running, as one would type it."""
-    return shlex.join([Path(sys.executable).name, *sys.argv])
+    module = run_as_module()
+    typed = sys.argv if module is None else ["-m", module, *sys.argv[1:]]
+    return shlex.join([Path(sys.executable).name, *typed])
+
+
+def run_as_module() -> str | None:
+    """The package that runs as `python -m PACKAGE`; None for a script."""
+    name = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
+    if Path(sys.argv[0]).name != "__main__.py" or not name.endswith(".__main__"):
+        return None
+    return name.removesuffix(".__main__")
 
 
 def _version(package: str) -> str | None:

@@ -65,7 +65,10 @@ def check_counted_operations(episode: Episode) -> None:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             observed = episode.observe(pixels, ids, state)
         state = observed.state
-        counted, told = counter.get_total_flops() // 2, int(observed.cost.spent.total[0])
+        counted, told = (
+            counter.get_total_flops() // 2,
+            int(np.asarray(observed.cost.spent.total)[0]),
+        )
         require(
             counted == told,
             "the cost of a step is what torch.utils.flop_counter counts, halved",

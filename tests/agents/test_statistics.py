@@ -4,10 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from agents.evaluation.statistics import (
     bootstrap_interval,
     bootstrap_intervals,
+    holm_adjusted,
+    mcnemar_p_value,
     mean_intervals,
     newcombe_interval,
     wilson_interval,
@@ -181,3 +186,17 @@ def test_quantities_of_the_same_scenes_share_their_resamples():
 def test_means_that_do_not_exist_have_no_interval(values):
     with pytest.raises(ValueError, match=r"scenes|finite"):
         bootstrap_interval(values)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_exact_binomial_test(lost, won):
+    expected = binomtest(lost, lost + won).pvalue if lost + won else 1.0
+    assert mcnemar_p_value(lost, won) == pytest.approx(expected)
+
+
+def test_holm_by_hand():
+    assert holm_adjusted([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_adjusted([0.9, 0.8]) == [1.0, 1.0]
+    assert holm_adjusted([]) == []
+    with pytest.raises(ValueError, match="lost=-1"):
+        mcnemar_p_value(-1, 2)

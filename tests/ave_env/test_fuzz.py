@@ -20,6 +20,8 @@ from tiny import IMAGE_SIZE, SETTINGS, MemoryScenes, tiny_encoder
 from ave_env import ActiveExplorationVectorEnv
 from ave_env.configuration import OBSERVABLES
 
+OF_TORE = tuple(name for name in OBSERVABLES if name != "regions")  # it has none
+
 ROWS, ACTIONS, SCENES = 3, 15, 12
 REFUSALS = (ValueError, TypeError, gym.error.ResetNeeded)
 
@@ -81,7 +83,7 @@ class Episodes(RuleBasedStateMachine):
             ROWS,
             scenes=MemoryScenes(IMAGE_SIZE, SCENES),
             encoder=self.encoder if with_encoder else None,
-            observe=OBSERVABLES,
+            observe=OF_TORE,
             task=task,
             autoreset_mode=mode,
             wrap_azimuth=wrap_azimuth,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from encoders.families.canvas.windows import Footprint, Window
@@ -27,6 +27,7 @@ def readers(footprint: Footprint, size: int, changed: range, out: int) -> set[in
     return found
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_change_reaches_the_cells_that_read_it_and_no_others(data):
     kernel = data.draw(st.integers(1, 9))

@@ -13,7 +13,7 @@ from import_graph import ImportGraph
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("encoders", "ave_env", "agents")
 SCRIPTS = ("train_agent", "train_encoder", "eval_agent")
-FLOORS = (["encoders"], ["ave_env"], ["agents"], ["agents.commands"], SCRIPTS)
+FLOORS = (["encoders"], ["ave_env"], ["agents"], ["agents.commands"], ["agents.studies"], SCRIPTS)
 # The file of `ave_env` that may need torch; all others run without it.
 WITH_TORCH = ("ave_env.observer",)
 BUILT_ON_TORCH = {"torch", "torchmetrics", "timm", "accelerate", "stable_baselines3", "safetensors"}

@@ -77,6 +77,7 @@ class RIFormerEncoder(CanvasEncoder):
             )
         body = {**self.config.body, "folded": True}
         other = RIFormerEncoder(dataclasses.replace(self.config, body=body))
+        other.to(next(self.parameters()))  # before the weights, or doubles would be rounded
         rest = {
             name: tensor
             for name, tensor in self.state_dict().items()
@@ -84,7 +85,7 @@ class RIFormerEncoder(CanvasEncoder):
         }
         folded = {f"body.{name}": tensor for name, tensor in fold_weights(self.body).items()}
         other.load_state_dict({**rest, **folded})
-        return other.to(next(self.parameters())).eval()
+        return other.eval()
 
 
 _FAMILIES: dict[str, type[CanvasEncoder]] = {

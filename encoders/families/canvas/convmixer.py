@@ -5,6 +5,8 @@ Source: Trockman and Kolter, "Patches Are All You Need?", TMLR 2023, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ from encoders.families.canvas.body import CanvasBody, MapLayer
 from encoders.families.canvas.shapes import ConvMixerShape
 from encoders.families.canvas.windows import Footprint
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
 class PatchStem(MapLayer):

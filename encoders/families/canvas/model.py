@@ -142,7 +142,11 @@ class CanvasEncoder(nn.Module, HubExchange):
             readers |= {} if part is None else {part[0]: part[1]}
             tensors.setdefault("body" if part is None else part[0], {})[name] = tensor
         config = self.config
-        settings = {"body": dict(config.body), "unseen": config.unseen, "grid": list(self.grid)}
+        settings: dict[str, Any] = {
+            "body": dict(config.body),
+            "unseen": config.unseen,
+            "grid": list(self.grid),
+        }
         settings |= {"mean": list(config.mean), "std": list(config.std), "family": self.family}
         return {
             name: EncoderPart(tensors[name], settings if name == "body" else {}, outputs)
@@ -393,9 +397,9 @@ class CanvasEncoder(nn.Module, HubExchange):
     def _changed(self, **changes: Any) -> CanvasEncoder:
         """A copy with another configuration; a head for other classes is new."""
         kind: Any = type(self)
-        other = kind(dataclasses.replace(self.config, **changes))
+        other = kind(dataclasses.replace(self.config, **changes)).to(next(self.parameters()))
         kept = self.state_dict()
         if "num_classes" in changes:
             kept = {name: each for name, each in kept.items() if not name.startswith("head.")}
         other.load_state_dict(kept, strict="num_classes" not in changes)
-        return other.to(next(self.parameters())).train(self.training)
+        return other.train(self.training)

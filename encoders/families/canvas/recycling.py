@@ -71,9 +71,11 @@ def repair(
                 if reached.cells:
                     groups[reached.size].append(row)
         for reached_size, rows in groups.items():
-            alone = reached_size != out_size
+            # With the cells around it a window may take more than the whole map does.
+            window_macs, whole_macs = layer.macs(*reached_size, alone=True), layer.macs(*out_size)
+            alone = reached_size != out_size and window_macs < whole_macs
             _run(layer, maps[number], crop, [(row, windows[row]) for row in rows], size, alone)
-            spent[int(mixed), rows] += layer.macs(*reached_size, alone=alone)
+            spent[int(mixed), rows] += window_macs if alone else whole_macs
         size = out_size
     return spent
 

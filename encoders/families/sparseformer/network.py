@@ -140,7 +140,7 @@ class SparseFormer(nn.Module):
                 once = layer.macs(latents, everyone)
                 total += once * (self.shape.repeats if number == 0 else 1)
             else:
-                total += latents * layer[0].weight.numel()  # type: ignore[index, operator]
+                total += latents * layer[0].weight.numel()  # type: ignore[index]
         return total
 
     @torch.no_grad()

@@ -104,7 +104,7 @@ class AdaptiveMixing(nn.Module):
     def macs(self) -> int:
         """Multiply-accumulates of one token."""
         _, first, second = self.parameter_generator
-        generator = first.weight.numel() + second.weight.numel()  # type: ignore[operator, union-attr]
+        generator = first.weight.numel() + second.weight.numel()  # type: ignore[operator]
         channels, points = self.channels, self.points
         mixings = points * channels**2 + POINT_CHANNELS * points * channels
         return generator + mixings + self.out_proj.weight.numel()
