@@ -13,7 +13,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 # What few encoders have, and is written for them alone.
-_LEFT_OUT = ("interpolation", "assumed", "reduction", "reduction_in", "max_tokens")
+_LEFT_OUT = (
+    *("interpolation", "assumed", "reduction", "reduction_in", "max_tokens"),
+    "objective",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,8 @@ class EncoderConfig:
             `encoders.reduction.config` writes it, e.g. "tome:r=4"; None = not at all.
         reduction_in: Where it does so: "extractor", "aggregator" or "both"; None = aggregator.
         max_tokens: Most patch tokens that it remembers where the caller does not say; None = all.
+        objective: What its last training was for where that was neither classes nor pixels: "dino"
+            for self-distillation.
         assumed: Names of settings that nobody gave when weights of others were read, so that they
             may be wrong.
     """
@@ -83,6 +88,7 @@ class EncoderConfig:
     reduction: str | None = None
     reduction_in: str | None = None
     max_tokens: int | None = None
+    objective: str | None = None
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

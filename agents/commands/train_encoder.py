@@ -1,4 +1,4 @@
-"""Trains an encoder, a masked autoencoder with a class head: `ave-train-encoder`."""
+"""Trains an encoder, with class head and decoder or by DINO: `ave-train-encoder`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ from agents.commands.errors import (
     one_line_errors,
     program_name,
 )
+from agents.commands.objectives import (
+    DINO_TRAINING,
+    SMOKE_DISTILLATION,
+    make_trainer,
+    refuse_idle,
+)
 from agents.commands.options import (
     DEFAULT_ENV,
     ENCODER,
@@ -25,6 +31,7 @@ from agents.commands.options import (
     check_name,
     import_from_current_folder,
     named,
+    options_given,
     write_pairs,
 )
 from agents.commands.resuming import given_options, refuse_changes, saved_options
@@ -37,7 +44,8 @@ from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
 from encoders.support.validation import NotNegative, Positive, check_fields
-from encoders.training.config import EncoderShape, TrainingConfig
+from encoders.training.config import EncoderShape, Objective, TrainingConfig
+from encoders.training.distillation.config import DistillationConfig
 
 if TYPE_CHECKING:
     from encoders.families.tore.model import GlimpseEncoder
@@ -51,11 +59,16 @@ _TORE = "tore"  # whose sizes and reductions have options of their own
 class Options:
     """Trains an encoder (masked autoencoder + class head) on random glimpses of scenes.
 
+    With `--objective dino` it learns from crops of scenes, without labels, class head or decoder.
+
     The run folder receives the encoder (`config.json`, `model.safetensors`), a resumable training
     state, TensorBoard events and `run.json`. Ctrl-C saves; `--resume RUN` continues. Several
     processes: `accelerate launch --num_processes 2 --cpu train_encoder.py ...`.
 
     Attributes:
+        objective: What for: `belief`, classes and pixels from glimpses; or `dino`,
+            self-distillation between crops of a scene, whose encoder has neither class head nor
+            decoder. Then learning-rate, weight-decay and warmup are 5e-4, 0.04 and 0.1 by default.
         env: Whose scenes to train on: an environment id.
         data_root: Folder or HDF5 file of the scenes; None = the environment variable of the id.
         seamless: Whether the left and right edges of the images meet, as in 360-degree panoramas;
@@ -87,8 +100,10 @@ class Options:
         tensorboard_log: Folder of TensorBoard events; None = the run folder.
         shape: Sizes of a new encoder.
         training: Hyper-parameters.
+        dino: Hyper-parameters of `--objective dino`.
     """
 
+    objective: Objective = "belief"
     env: str = DEFAULT_ENV
     data_root: Path | None = None
     seamless: bool | None = None
@@ -110,6 +125,7 @@ class Options:
     tensorboard_log: Path | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape()
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = TrainingConfig()
+    dino: DistillationConfig = DistillationConfig()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -144,6 +160,11 @@ class Options:
             )
         if self.family in (None, _TORE):
             return
+        if self.objective == "dino":
+            raise ValueError(
+                f"family={self.family!r} with --objective dino: encoders of the family 'tore' are "
+                "distilled; leave one of the two out"
+            )
         if self.reduction or self.reduction_in or self.max_tokens:
             raise ValueError(
                 f"family={self.family!r} has no tokens to reduce; leave --reduction, "
@@ -197,6 +218,7 @@ def main() -> None:
             refuse_changes(options, defaults, _MAY_CHANGE_WHEN_RESUMED)
         elif options.start is not None:
             check_encoder_name(options.start)
+        refuse_idle(options.objective, options_given(sys.argv[1:]))
         resolve_device(options.device)
         train(options)
 
@@ -218,8 +240,6 @@ def train(options: Options) -> None:
 def _train_in(folder: Path, options: Options) -> None:
     """Builds scenes, encoder and trainer, and runs."""
     from ave_env.registration import configure
-    from encoders.training.trainer import EncoderTrainer
-    from encoders.training.validation import tabulate
 
     train_set, validation_set = (
         configure(
@@ -233,15 +253,18 @@ def _train_in(folder: Path, options: Options) -> None:
         for split in ("train", "val")
     )
     image_size = train_set.image_size
-    class_names = train_set.class_names if train_set.labelled else ()  # then without a class head
+    with_head = train_set.labelled and options.objective != "dino"
+    class_names = train_set.class_names if with_head else ()
     encoder, started_from = _encoder(folder, options, image_size, class_names)
-    trainer = EncoderTrainer(
+    trainer = make_trainer(
+        options.objective,
         encoder,
         train_set,
         validation_set,
-        options.training,
         folder,
-        class_names=class_names or None,
+        training=options.training,
+        distillation=options.dino,
+        resumed=options.resume is not None,
         device=options.device,
         tensorboard_folder=options.tensorboard_log,
     )
@@ -261,7 +284,7 @@ def _train_in(folder: Path, options: Options) -> None:
         metrics = trainer.run()
     if main_process:
         if len(trainer.history) == before and metrics:  # nothing was left to train
-            print(tabulate([metrics]))
+            print(trainer.table([metrics]))
         print(f"{folder}: step {trainer.step} of {trainer.total_steps}")
         if trainer.step < trainer.total_steps:
             print(f"interrupted and saved; continue with: {called_as()} --resume {folder}")
@@ -280,7 +303,7 @@ def _encoder(
     """
     from encoders import GlimpseEncoder, create_encoder
     from encoders.storage import load_encoder, weights_hash
-    from encoders.training.trainer import check_resumable
+    from encoders.training.loop import check_resumable
 
     if options.resume is not None:
         check_resumable(folder)
@@ -289,9 +312,12 @@ def _encoder(
     reducing = {name: getattr(options, name) for name in REDUCING}
     reducing = {name: value for name, value in reducing.items() if value is not None}
     if options.start is None:
+        shape = options.shape
+        if options.objective == "dino":
+            shape = dataclasses.replace(shape, decoder_width=0)
         kind = training_of(options.family or _TORE)
         new = kind.build(
-            options.shape,
+            shape,
             {**(kind.smoke_sizes if options.smoke else {}), **options.sizes},
             name=name,
             image_size=image_size,
@@ -306,6 +332,11 @@ def _encoder(
             f"{options.start}: an encoder of the family {source.family!r}, and --family is "
             f"{options.family!r}; leave --family out"
         )
+    if options.objective == "dino" and not isinstance(source, GlimpseEncoder):
+        raise ValueError(
+            f"{options.start}: an encoder of the family {source.family!r}; --objective dino is for "
+            "those of the family 'tore'"
+        )
     if isinstance(source, GlimpseEncoder):
         _check_sizes(options, source)
     elif reducing:
@@ -316,11 +347,13 @@ def _encoder(
     found = {"encoder": options.start, "name": source.config.name, "hash": weights_hash(source)}
     encoder = source.resized(image_size)
     new_head = class_names != (encoder.config.class_names or ())
-    if new_head:
+    if options.objective == "dino":
+        encoder, new_head = encoder.without_heads(), encoder.config.num_classes > 0
+    elif new_head:
         encoder = encoder.with_head(class_names, options.training.seed)
     if reducing:
         encoder = encoder.with_reduction(**reducing)
-    changes = _changes(source, encoder, new_head)
+    changes = _changes(source, encoder, new_head, options.objective)
     encoder.config = dataclasses.replace(encoder.config, name=name)
     return encoder, {**found, "changes": changes}
 
@@ -356,14 +389,19 @@ def _check_sizes(options: Options, source: GlimpseEncoder) -> None:
         )
 
 
-def _changes(source: Any, encoder: Any, new_head: bool) -> list[str]:
+def _changes(source: Any, encoder: Any, new_head: bool, objective: Objective) -> list[str]:
     """What is not as in the weights that a run starts from, in sentences."""
     changes, old, new = [], source.config, encoder.config
     if old.image_size != new.image_size:
         sizes = ["{}x{}".format(*config.image_size) for config in (old, new)]
         what = "position tables are fitted" if source.family == _TORE else "scenes change"
         changes.append(f"{what} from {sizes[0]} to {sizes[1]} pixels")
-    if new_head and not new.num_classes:
+    if objective == "dino":
+        heads = ["the class head"] * new_head + ["the decoder"] * ("pixels" in source.outputs)
+        if heads:
+            left = "is" if len(heads) == 1 else "are"
+            changes.append(f"{' and '.join(heads)} {left} left out: only features are trained")
+    elif new_head and not new.num_classes:
         changes.append("the class head is left out: the scenes have no classes")
     elif new_head:
         before = f"the one for {old.num_classes} classes is left out"
@@ -374,7 +412,7 @@ def _changes(source: Any, encoder: Any, new_head: bool) -> list[str]:
     if any(getattr(old, name, None) != getattr(new, name, None) for name in REDUCING):
         described = [str(make_plan(vars(config))) or "none" for config in (old, new)]
         changes.append(f"tokens are reduced: {described[1]} (before: {described[0]})")
-    if "pixels" not in source.outputs:
+    if "pixels" not in source.outputs and objective != "dino":
         changes.append("there is no decoder: the class head alone is trained for")
     return changes
 
@@ -385,14 +423,19 @@ def _defaults(arguments: list[str]) -> Options:
     Raises:
         ValueError: Not the folder of a run that can be resumed.
     """
-    given = given_options(arguments, "resume", "encoder", "init-from", flags=("smoke",))
+    names = ("resume", "encoder", "init-from", "objective")
+    given = given_options(arguments, *names, flags=("smoke",))
     if given is None:
         return Options()
     if given.resume is not None:
         return saved_options(Path(given.resume), Options(), COMMAND)
+    distilled = given.objective == "dino"
+    training = DINO_TRAINING if distilled else {}
     if not given.smoke:
-        return Options()
+        return Options(training=TrainingConfig(**training))
     new = given.encoder is None and given.init_from is None
     return Options(
-        shape=_SMOKE_SHAPE if new else EncoderShape(), training=TrainingConfig(**_SMOKE_TRAINING)
+        shape=_SMOKE_SHAPE if new else EncoderShape(),
+        training=TrainingConfig(**training, **_SMOKE_TRAINING),
+        dino=SMOKE_DISTILLATION if distilled else DistillationConfig(),
     )

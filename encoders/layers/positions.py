@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -141,3 +142,32 @@ def fit_positions(
     return resample_abs_pos_embed(
         table, list(grid), list(source_grid), num_prefix_tokens=num_prefix_tokens
     )
+
+
+def resample_as_dino(
+    table: Tensor, grid: tuple[int, int], num_prefix_tokens: int, source_grid: tuple[int, int]
+) -> Tensor:
+    """Carries a position table to another grid as DINO's code does, with gradients.
+
+    Bicubic without antialiasing, and for a grid a tenth of a patch too large, against rounding;
+    timm, and so `fit_positions`, gives other numbers. Prefix rows are kept.
+
+    Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021,
+    whose code does so for every image of another size than it was made for.
+
+    Args:
+        table: `[1, prefix + patches, D]`.
+        grid: Rows and columns wanted; the table's own return it as it is.
+        num_prefix_tokens: Rows before the patches.
+        source_grid: Rows and columns of the table.
+
+    Returns:
+        `[1, prefix + rows * columns, D]`.
+    """
+    if grid == source_grid:
+        return table
+    prefix, patches = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]
+    image = patches.unflatten(1, source_grid).permute(0, 3, 1, 2)
+    height, width = ((side + 0.1) / source for side, source in zip(grid, source_grid, strict=True))
+    resampled = F.interpolate(image, scale_factor=(height, width), mode="bicubic")
+    return torch.cat([prefix, resampled.flatten(2).transpose(1, 2)], dim=1)

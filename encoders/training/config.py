@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from encoders.config import DecoderConfig, EncoderConfig
 from encoders.support.choices import AttentionKind, TokenOrder, TrainingPrecision
 from encoders.support.validation import Amount, NotNegative, Positive, Share, check_fields
+
+Objective = Literal["belief", "dino"]
+"""What encoders are trained for: the belief after some glimpses, or self-distillation."""
 
 
 @dataclasses.dataclass(frozen=True)

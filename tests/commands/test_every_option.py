@@ -36,6 +36,7 @@ from ave_env.scenes import check, pack
 from encoders.checkpoints import command as weights
 from encoders.flops import report
 from encoders.training import trainer
+from encoders.training.distillation import trainer as distilling
 
 
 class Done(BaseException):
@@ -181,7 +182,12 @@ def plan_encoder_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
         notes["trainer"] = plain({"config": config, "folder": folder, **keywords})
         raise Done
 
+    def note_distillation(encoder, train, validation, config, folder, distillation, **keywords):
+        notes["distillation"] = plain(distillation)
+        note_trainer(encoder, train, validation, config, folder, **keywords)
+
     patch.setattr(trainer, "EncoderTrainer", note_trainer)
+    patch.setattr(distilling, "DistillationTrainer", note_distillation)
     patch.setattr(train_encoder, "set_threads", notes.of("threads", "number"))
 
 
@@ -264,6 +270,39 @@ REFUSED = {
 TUNED = "| --policy random"
 LEARNT = "| -n 12 --n-envs 4"
 GUIDED = f"{LEARNT} --policy guided"
+DISTILLED = "| --objective dino"
+DISTILLATION = {
+    "local_crops": "local-crops 3",
+    "local_size": "local-size 32 32",
+    "global_scale": "global-scale 0.3 0.9",
+    "local_scale": "local-scale 0.1 0.3",
+    "flip": "flip 0.3",
+    "color_jitter": "color-jitter 0.3",
+    "grayscale": "grayscale 0.3",
+    "blur": "no-blur",
+    "solarize": "solarize 0.3",
+    "head_hidden": "head-hidden 3",
+    "head_bottleneck": "head-bottleneck 3",
+    "head_outputs": "head-outputs 3",
+    "head_normalised": "no-head-normalised",
+    "head_from": "head-from FILE",
+    "student_temperature": "student-temperature 0.3",
+    "teacher_temperature": "teacher-temperature 0.3",
+    "teacher_temperature_start": "teacher-temperature-start 0.3",
+    "teacher_temperature_warmup": "teacher-temperature-warmup 0.5",
+    "centering": "no-centering",
+    "center_momentum": "center-momentum 0.3",
+    "teacher_momentum": "teacher-momentum 0.3",
+    "teacher_momentum_end": "teacher-momentum-end 0.3",
+    "weight_decay_end": "weight-decay-end 0.3",
+    "learning_rate_end": "learning-rate-end 0.3",
+    "freeze_last_layer": "freeze-last-layer 3",
+    "clip_gradients": "clip-gradients 0.3",
+    "divide_student": "no-divide-student",
+    "parts": "parts 2 4",
+    "knn_neighbours": "knn-neighbours 3",
+    "knn_bank": "knn-bank 3",
+}
 
 COMMANDS = {
     "train_agent.py": Command(
@@ -370,7 +409,7 @@ COMMANDS = {
     "train_encoder.py": Command(
         train_encoder.main,
         plan_encoder_training,
-        "--width 16 --depth 1 --num-heads 2 --decoder-width 8 --decoder-num-heads 2 --output OUT",
+        "--width 16 --depth 1 --num-heads 2 --output OUT",
         {
             "env": "--env AVE-SUN360-v0",
             "data_root": "--data-root OTHER | --env AVE-ImageFolder-v0 --data-root FOLDER",
@@ -407,6 +446,11 @@ COMMANDS = {
             "decoder_width": "--decoder-width 4",
             "decoder_depth": "--decoder-depth 2",
             "decoder_num_heads": "--decoder-num-heads 1",
+            "objective": "--objective dino",
+            **{
+                f"dino.{name}": f"--dino.{words} {DISTILLED}"
+                for name, words in DISTILLATION.items()
+            },
             "epochs": "--epochs 3",
             "epoch_size": "--epoch-size 3",
             "batch_size": "--batch-size 3",

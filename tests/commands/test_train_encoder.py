@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -169,3 +173,108 @@ def test_validations_are_a_table():
     assert first.split()[:5] == ["1000", "|", "12.5", "12.5", "12.5"]
     assert second.split()[5:9] == ["|", "0.2", "0.2", "0.2"]
     assert tabulate(history, heading=False) == f"{first}\n{second}"
+
+
+DINO = ("--objective", "dino", "--image-size", 32, 32)
+
+
+def test_self_distillation_from_the_command_line(run, capsys):
+    folder = run(*DINO, "--patch-size", 8)
+    printed = capsys.readouterr().out
+    assert "kNN %" in printed
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["objective"], config["num_classes"], config["decoder"]) == ("dino", 0, None)
+    options = json.loads((folder / "run.json").read_text())["configuration"]
+    assert options["training"]["learning_rate"] == 5e-4
+    assert options["dino"]["head_outputs"] == 64
+    history = json.loads((folder / "history.json").read_text())
+    assert [row["step"] for row in history] == [4, 8]
+    assert run("--resume", folder) is None  # finished: shows the last line again
+    assert "step 8 of 8" in capsys.readouterr().out
+
+    named = run("--init-from", folder, "--image-size", 32, 32)  # a head is trained on top
+    config = json.loads((named / "config.json").read_text())
+    assert "objective" not in config
+    assert config["num_classes"] == len(CLASS_NAMES)
+    assert f"the class head for {len(CLASS_NAMES)} classes is new" in capsys.readouterr().out
+
+
+def test_self_distillation_of_an_encoder_with_heads(run, tmp_path, capsys):
+    start = save_encoder(tiny_encoder(image_size=(32, 32)), tmp_path / "start")
+    folder = run(*DINO, "--init-from", start, "--learning-rate", 0)
+    assert "the class head and the decoder are left out: only features" in capsys.readouterr().out
+    trained, source = load_encoder(folder).state_dict(), tiny_encoder(image_size=(32, 32))
+    again = run(*DINO, "--init-from", folder, "--dino.head-from", folder)
+    assert "left out" not in capsys.readouterr().out
+    assert trained.keys() < source.state_dict().keys()
+    for file in folder.iterdir():
+        file.unlink()
+    assert run("--resume", again) is None, "resuming needs nothing but the run"
+
+
+def test_self_distillation_without_classes_says_what_is_missing(run, tmp_path, capsys):
+    scenes = make_tree(tmp_path / "bare", {"train": 8, "val": 4})
+    folder = run(*DINO, "--patch-size", 8, data_root=scenes)
+    assert "no nearest-neighbour accuracy" in capsys.readouterr().out
+    assert "knn_top1" not in json.loads((folder / "history.json").read_text())[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((*DINO, "--label-smoothing", 0.1), "--label-smoothing does nothing: self-distillation"),
+        ((*DINO, "--decoder-width", 8), "--decoder-width does nothing"),
+        (("--dino.local-crops", 1), "--dino.local-crops does nothing: it belongs"),
+        ((*DINO, "--reduction", "tome:r=1", "--patch-size", 8), "reduces tokens"),
+        ((*DINO, "--dino.head-from", "nowhere"), "nowhere: no projection head"),
+        ((*DINO, "--dino.parts", 4, 7), "7 is none of 1, 2, 3"),
+        ((*DINO, "--dino.local-size", 12, 12), "multiples of the patch size 16"),
+    ],
+)
+def test_idle_and_impossible_options_of_self_distillation(run, tmp_path, capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    said = " ".join(f"{ended.value} {capsys.readouterr().err}".replace("│", " ").split())
+    assert words in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_killed_self_distillation_ends_as_one_that_was_left_alone(run, scenes, tmp_path):
+    sizes = (*DINO, "--patch-size", 8, "--epochs", 12)
+    whole = run(*sizes)
+    where = ["--env", "AVE-ImageFolder-v0", "--data-root", scenes, "--output", tmp_path / "killed"]
+    process = subprocess.Popen(
+        [sys.executable, "train_encoder.py", *map(str, (*where, *FEW, *sizes))],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not list(tmp_path.glob("killed/*/history.json")):
+        time.sleep(0.005)
+    process.kill()
+    process.wait(100)
+    (folder,) = (tmp_path / "killed").iterdir()
+    state = torch.load(folder / "training_state.pt", weights_only=True)
+    assert 0 < state["step"] < 48, "killed too late to say anything"
+    run("--resume", folder)
+    ends = [torch.load(each / "training_state.pt", weights_only=True) for each in (whole, folder)]
+    assert_same(*ends)
+    assert weights_hash(load_encoder(folder)) == weights_hash(load_encoder(whole))
+
+
+def assert_same(first, second, name="state"):
+    """Holds two training states to each other, to the last bit."""
+    assert type(first) is type(second), name
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), name
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), name
+        for key, value in first.items():
+            assert_same(value, second[key], f"{name}.{key}")
+    elif isinstance(first, list):
+        assert len(first) == len(second), name
+        for number, pair in enumerate(zip(first, second, strict=True)):
+            assert_same(*pair, f"{name}.{number}")
+    else:
+        assert first == second, name

@@ -195,6 +195,18 @@ class GlimpseEncoder(nn.Module, HubExchange):
         self.backbone.reset_head(len(class_names), seed)
         return GlimpseEncoder(config, self.backbone, self.decoder).train(self.training)
 
+    def without_heads(self) -> GlimpseEncoder:
+        """The encoder without class head and decoder; all else is shared."""
+        config = dataclasses.replace(
+            self.config,
+            num_classes=0,
+            class_names=None,
+            decoder=None,
+            patch_normalised_pixels=False,
+        )
+        self.backbone.reset_head(0, 0)
+        return GlimpseEncoder(config, self.backbone).train(self.training)
+
     def with_reduction(self, **options: Any) -> GlimpseEncoder:
         """The encoder with other reductions of its own; weights are shared.
 

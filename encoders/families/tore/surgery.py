@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from typing import Any
 
@@ -13,6 +14,7 @@ from encoders.config import EncoderConfig
 from encoders.layers.angular import angular_layer
 from encoders.layers.calls import call
 from encoders.layers.heads import Head
+from encoders.layers.positions import resample_as_dino
 from encoders.layers.transformer import OWN_OPTIONS, PLAIN_OPTIONS, PlainVisionTransformer
 from encoders.layers.vit import BlockCount, TokenSet, run_block
 from encoders.protocol import DECODER_OUTPUTS
@@ -109,6 +111,28 @@ class PatchVit(nn.Module):
                     nn.init.trunc_normal_(head.weight, std=0.02)
                     nn.init.zeros_(head.bias)
         self.vit.to(device)
+
+    def on_grid(self, grid: tuple[int, int]) -> PatchVit:
+        """The same model for images of another grid, its positions resampled as DINO does.
+
+        All weights are shared, and gradients flow into the position table.
+
+        Args:
+            grid: Rows and columns of patches.
+        """
+        if grid == self.grid:
+            return self
+        table = self.vit.pos_embed
+        vit = copy.copy(self.vit)
+        if table is not None:
+            vit._parameters = {
+                name: each for name, each in vit._parameters.items() if name != "pos_embed"
+            }
+            vit.pos_embed = resample_as_dino(table, grid, self.first_position_row, self.grid)
+        other = copy.copy(self)
+        other._modules = {**self._modules, "vit": vit}
+        other.grid = grid
+        return other
 
     def embed_patches(self, patches: Tensor, patch_ids: Tensor) -> Tensor:
         """Projects patches and adds the position rows of their ids.

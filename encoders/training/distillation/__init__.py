@@ -1,0 +1,1 @@
+"""Self-distillation without labels: DINO, with a student that may see images in parts."""
