@@ -100,6 +100,7 @@ def plan_training(notes: Notes, patch: pytest.MonkeyPatch) -> None:
                 "shape": plain(self.policy_config),
                 "precision": str(self.policy.update_dtype),
                 "plan": self.plan(1000),
+                "guided by": None if self._guidance is None else plain(self._guidance.config),
             }
 
         @classmethod
