@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from encoders.analysis.attention_maps import MASS, mass_mask
 from encoders.support.files import replacing
 
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
+_STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 8.5}
 _CELL = 1.5  # inches of the shorter side of a picture
 _COLOURS = "inferno"
 _OUTLINE = "#39d0ff"

@@ -80,7 +80,8 @@ def train_encoder(
     from ave_env.registration import configure
     from encoders.training.config import TrainingConfig
     from encoders.training.divided_views import DividedViews, WholeViews
-    from encoders.training.trainer import STATE_FILE, EncoderTrainer
+    from encoders.training.loop import STATE_FILE
+    from encoders.training.trainer import EncoderTrainer
 
     training: TrainingOptions = options.training
     config = TrainingConfig(

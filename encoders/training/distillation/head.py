@@ -68,9 +68,10 @@ class ProjectionHead(nn.Module):
             nn.Linear(hidden, bottleneck),
         )
         self.last_layer = WeightNormedLinear(bottleneck, outputs, unit_rows)
-        for index in _LINEAR:
-            nn.init.trunc_normal_(self.mlp[index].weight, std=_STD)
-            nn.init.zeros_(self.mlp[index].bias)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=_STD)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Outputs `[N, outputs]` of latents `[N, inputs]`."""
