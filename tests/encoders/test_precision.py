@@ -76,6 +76,8 @@ def test_a_packed_layer_gives_what_its_weights_give(dtype, bias):
         return
     generator = torch.Generator().manual_seed(0)
     layer = nn.Linear(48, 96, bias=bias)
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -(48**-0.5), 48**-0.5, generator=generator)
     packed = PackedLinear(layer, dtype)
     tolerance = {torch.float32: 1e-6, torch.bfloat16: 2e-2, torch.int8: 5e-2}[dtype]
     with torch.no_grad():
