@@ -89,7 +89,7 @@ class Options(EnvironmentOptions):
     seed: Annotated[
         NotNegative | tuple[NotNegative, ...], tyro.conf.arg(metavar="INT [INT ...]")
     ] = 0
-    total_timesteps: Annotated[Positive, tyro.conf.arg(aliases=["-n"])] = 55_000
+    total_timesteps: Annotated[Positive, tyro.conf.arg(aliases=["-n"])] = 60_000
     n_envs: Positive = 256
     eval_freq: Positive = 100_000
     agents: Annotated[tuple[str, ...], AGENT_LIST] = ("random", "checkerboard", "ame")

@@ -34,7 +34,7 @@ class GuidedConfig(WindowLearnerConfig):
             policy likes best.
         look_ahead_temperature: Gain of the task's score that makes a window e times as likely in
             the targets (classification: nats; reconstruction: grey levels).
-        gamma: Discount factor of what the first windows are judged by, and the critic learns.
+        gamma: Discount factor of what the critic learns.
         vf_coef: Weight of the critic's loss.
         max_grad_norm: Largest gradient norm.
 
@@ -49,7 +49,7 @@ class GuidedConfig(WindowLearnerConfig):
     n_epochs: Positive = 1
     sharpness: Amount = 4.0
     greedy_share: Share = 0.5
-    first_glimpse_share: Share = 0.5
+    first_glimpse_share: Share = 0.6
     look_ahead_share: Share = 0.25
     look_ahead_rows: Share = 0.5
     look_ahead_windows: Positive = 12

@@ -65,8 +65,8 @@ class Imitation:
       power of `sharpness`, for all windows;
     * by looking ahead at last: the softmax of what the task's score gains by a window, in units of
       `look_ahead_temperature`, for the windows the policy likes best and some drawn at random;
-    * for the first glimpse, before which nothing is known that could tell windows apart, by how
-      the episodes went that began with it (`FirstGlimpses`).
+    * for the first glimpse, before which nothing is known that could tell windows apart, by what
+      the task's score was on the average over the episodes that began with it (`FirstGlimpses`).
 
     The critic learns the discounted rewards beside, for those who go on with PPO.
 
@@ -186,7 +186,7 @@ class Imitation:
         self._explored += int(ended["flops_total"].sum())
         returns = _discounted(rewards, config.gamma)
         if config.first_glimpse_share:
-            self.first_glimpses.learn(actions[0], returns[0])
+            self.first_glimpses.learn(actions[0], rewards.cumsum(dim=0).mean(dim=0))
             self.first_glimpses.narrow(progress / config.first_glimpse_share)
         return {
             **self._update(steps, returns, falling(config.learning_rate, 1 - progress)),
