@@ -100,7 +100,11 @@ class Subject:
 
     def identity(self) -> dict[str, str]:
         """What its points say of it."""
-        known = {"encoder": self.name, "weights_hash": self.weights[:12], "model": self.model}
+        known = {
+            "encoder": Path(self.name).name,
+            "weights_hash": self.weights[:12],
+            "model": self.model,
+        }
         known |= {"training": self.training, "training_seed": self.training_seed}
         return {**known, "plain_hash": self.plain[:12]}
 
