@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import DIFFERENCE_COLUMNS, LEADING_COLUMNS, difference_columns
+from agents.studies.idle import Idle, nothing_random, without_orientation, without_probes
 from agents.studies.options import PROBE_SCENES, ReadoutName, StudyOptions, check_parts
 from encoders.support.validation import NotNegative, Positive
 
@@ -118,6 +120,14 @@ class Classes(Study[ClassesOptions]):
                 "out"
             )
         return identity(self.subject, self.scenes, *self.readout.sets)
+
+    def idle(self) -> Iterator[Idle]:
+        """The orientation of parts that have none, and what belongs to a probe."""
+        yield from super().idle()
+        yield from without_orientation(self.options.transposed, self.options.parts)
+        yield from without_probes([self.readout.name], "--readout")
+        if self.readout.name != "sampled":
+            yield nothing_random("--readout sampled draws K and M")
 
     def _has_class_token(self) -> bool:
         return getattr(self.subject.encoder.backbone.vit, "cls_token", None) is not None

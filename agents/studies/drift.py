@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import LEADING_COLUMNS, accuracy_columns
+from agents.studies.idle import Idle
 from agents.studies.options import PROBE_SCENES, StudyOptions, check_distinct, check_parts
 from encoders.support.validation import NotNegative, Positive
 
@@ -94,6 +96,14 @@ class DriftStudy(Study[DriftOptions]):
                 f"{options.neighbours} neighbours asked for"
             )
         return identity(self.subject, self.scenes, self.training)
+
+    def idle(self) -> Iterator[Idle]:
+        """How votes are weighted, where there is one."""
+        yield from super().idle()
+        if min(self.options.neighbours, len(self.training)) == 1:
+            yield Idle(
+                "temperature", "one neighbour votes alone", "let several vote (--neighbours 20)"
+            )
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A division at a time, at every K."""

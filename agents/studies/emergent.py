@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,8 +17,9 @@ from agents.studies.columns import (
     accuracy_columns,
     difference_columns,
 )
+from agents.studies.idle import Idle
 from agents.studies.options import StudyOptions, check_distinct
-from agents.studies.training import SMOKE_TRAINING, TrainingOptions
+from agents.studies.training import SMOKE_TRAINING, TrainingOptions, check_training_device
 from encoders.support.validation import NotNegative, Positive, Share
 
 if TYPE_CHECKING:
@@ -64,10 +66,14 @@ class EmergentOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_training_device(self.device)
         for name in ("split_blocks", "agents"):
             check_distinct(name, getattr(self, name))
-        if not self.visible:
-            raise ValueError("visible=0; expected more than 0, and at most 1")
+        if not 0 < self.visible < 1:
+            raise ValueError(
+                f"visible={self.visible:g}; expected more than 0 and less than 1, for a masked "
+                "autoencoder learns to paint what it has not seen"
+            )
 
 
 class Emergent(Study[EmergentOptions]):
@@ -127,6 +133,11 @@ class Emergent(Study[EmergentOptions]):
         for agent in self.agents:  # refuses what cannot act here
             self._explorer(Explorer, self.subject, agent, self.splits[0])
         return identity(self.subject, self.scenes, self.training)
+
+    def idle(self) -> Iterator[Idle]:
+        """The class head's part of the loss, for pixels alone are painted."""
+        yield from super().idle()
+        yield Idle("label_smoothing", "the fine-tuning has the loss of masked autoencoders alone")
 
     def _explorer(self, kind: Any, subject: Subject, agent: str, split: int) -> Any:
         return kind(

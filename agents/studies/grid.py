@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -14,6 +15,7 @@ from agents.studies.columns import (
     accuracy_columns,
     difference_columns,
 )
+from agents.studies.idle import Idle, nothing_random, without_probes
 from agents.studies.options import (
     PROBE_SCENES,
     ReadoutName,
@@ -114,6 +116,13 @@ class Grid(Study[GridOptions]):
             )
         sets = [each for each in (self.scenes, self.training) if each is not None]
         return identity(self.subject, *sets)
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to probes that are not trained."""
+        yield from super().idle()
+        yield from without_probes(self.readouts, "--readouts")
+        if "sampled" not in self.readouts:
+            yield nothing_random("--readouts sampled draws K and M")
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A division at a time, at every K."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.studies.base import Section, Study
 from agents.studies.columns import LEADING_COLUMNS
+from agents.studies.idle import Idle, without_orientation
 from agents.studies.options import StudyOptions, check_distinct, check_parts
 from encoders.support.validation import NotNegative, Positive
 
@@ -89,6 +91,11 @@ class Projection(Study[ProjectionOptions]):
                 "less than scenes times K: choose a lower one, or more scenes"
             )
         return identity(self.subject, self.scenes)
+
+    def idle(self) -> Iterator[Idle]:
+        """The orientation of parts that have none."""
+        yield from super().idle()
+        yield from without_orientation(self.options.transposed, self.options.parts)
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """All at once: where a scene lies depends on all of them."""

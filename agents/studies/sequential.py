@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from agents.commands.options import named
 from agents.registry import AGENTS
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import ACCURACY_COLUMNS, LEADING_COLUMNS, accuracy_columns
+from agents.studies.idle import Idle, nothing_random, without_orientation, without_probes
 from agents.studies.options import (
     PROBE_SCENES,
     ReadoutName,
@@ -131,6 +133,22 @@ class Sequential(Study[SequentialOptions]):
                 num_glimpses=options.parts,
             )
         return identity(self.subject, self.scenes, *self.readout.sets)
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to an agent, to parts or to a probe where there is none."""
+        yield from super().idle()
+        options = self.options
+        yield from without_probes([self.readout.name], "--readout")
+        if options.agent is None:
+            why = "no agent looks at glimpses"
+            yield Idle("glimpse_size", why, "let one look (--agent NAME)")
+        if not options.orders:
+            why = "nothing is divided into parts, the agent alone looks"
+            yield Idle("transposed", why, "choose orders of parts (--orders fixed)")
+        yield from without_orientation(options.transposed, options.parts)
+        drawn = "shuffled" in options.orders or options.agent is not None
+        if not drawn and self.readout.name != "sampled":
+            yield nothing_random("--orders shuffled draws the order of parts")
 
     @property
     def _orders(self) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import LEADING_COLUMNS
+from agents.studies.idle import Idle, nothing_random, without_orientation
 from agents.studies.options import StudyOptions, check_distinct, check_parts
 from encoders.support.validation import NotNegative, Positive
 
@@ -87,6 +89,12 @@ class Spectrum(Study[SpectrumOptions]):
         self.splits = splits_of(self.subject, options.split_blocks)
         self.frequencies = diagonal_frequencies(*grid).tolist()
         return identity(self.subject, self.scenes)
+
+    def idle(self) -> Iterator[Idle]:
+        """The orientation of parts that have none, and the seed."""
+        yield from super().idle()
+        yield from without_orientation(self.options.transposed, self.options.parts)
+        yield nothing_random()
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """One K after another."""
