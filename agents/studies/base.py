@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from agents.studies.idle import Idle, without_procedural_scenes
+from agents.studies.idle import Idle
 from agents.studies.options import StudyOptions
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Study(abc.ABC, Generic[Options]):
 
     def idle(self) -> Iterator[Idle]:
         """The options that do nothing in this call; asked for once it is prepared."""
-        yield from without_procedural_scenes(self.options)
+        yield from self.options.idle()
 
     @abc.abstractmethod
     def measure(self, table: PointTable, folder: Path) -> None:

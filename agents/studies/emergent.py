@@ -18,9 +18,9 @@ from agents.studies.columns import (
     difference_columns,
 )
 from agents.studies.idle import Idle
-from agents.studies.options import StudyOptions, check_distinct
+from agents.studies.options import SplitBlocksOptions, check_distinct
 from agents.studies.training import SMOKE_TRAINING, TrainingOptions, check_training_device
-from encoders.support.validation import NotNegative, Positive, Share
+from encoders.support.validation import Positive, Share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ _REFERENCE = "random"
 
 
 @dataclasses.dataclass(frozen=True)
-class EmergentOptions(StudyOptions):
+class EmergentOptions(SplitBlocksOptions):
     """AME on a masked autoencoder as it is, and fine-tuned with its own loss at sampled (K, M).
 
     The encoder, which needs a decoder, is fine-tuned with the loss of masked autoencoders alone: a
@@ -54,7 +54,6 @@ class EmergentOptions(StudyOptions):
         training: Hyper-parameters of the fine-tuning.
     """
 
-    split_blocks: tuple[NotNegative, ...] | None = None
     agents: tuple[str, ...] = ("ame", "random", "checkerboard")
     glimpse_size: Positive = 2
     num_glimpses: Positive = 8
@@ -67,8 +66,7 @@ class EmergentOptions(StudyOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_training_device(self.device)
-        for name in ("split_blocks", "agents"):
-            check_distinct(name, getattr(self, name))
+        check_distinct("agents", self.agents)
         if not 0 < self.visible < 1:
             raise ValueError(
                 f"visible={self.visible:g}; expected more than 0 and less than 1, for a masked "
@@ -103,22 +101,15 @@ class Emergent(Study[EmergentOptions]):
         from agents.studies.exploring import Explorer
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
+            open_both,
+            open_training_scenes,
             splits_of,
             ways_to_divide,
         )
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.training = open_scenes(
-            options, image_size=size, split="train", most=options.train_scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
+        self.subject, self.scenes = open_both(options, options.encoder)
+        self.training = open_training_scenes(self.subject, options.train_scenes)
         if self.subject.encoder.decoder is None:
             raise ValueError(
                 f"encoder {options.encoder!r} has no decoder, so it is no masked autoencoder and "

@@ -13,7 +13,7 @@ from agents.commands.options import ENCODER
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import ACCURACY_COLUMNS, LEADING_COLUMNS, accuracy_columns
 from agents.studies.idle import Idle
-from agents.studies.options import StudyOptions, check_distinct, check_parts
+from agents.studies.options import SplitBlocksOptions, check_distinct, check_parts
 from agents.studies.training import RECIPES, SMOKE_TRAINING, TrainingOptions, check_training_device
 from encoders.support.validation import NotNegative, Positive
 from encoders.training.config import EncoderShape
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class EndToEndOptions(StudyOptions):
+class EndToEndOptions(SplitBlocksOptions):
     """The same encoder trained twice, with K and M sampled and classically, and measured over both.
 
     Training is end to end on whole images with a class head: classically as one part at K = 0, or
@@ -50,7 +50,6 @@ class EndToEndOptions(StudyOptions):
     second_data_root: Path | None = None
     second_split: str = "test"
     seed: tuple[NotNegative, ...] = (0, 1, 2)  # type: ignore[assignment]
-    split_blocks: tuple[NotNegative, ...] | None = None
     parts: tuple[Positive, ...] | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape(decoder_width=0)
     training: tyro.conf.OmitArgPrefixes[TrainingOptions] = TrainingOptions()
@@ -59,8 +58,7 @@ class EndToEndOptions(StudyOptions):
         super().__post_init__()
         check_training_device(self.device)
         check_parts("parts", self.parts)
-        for name in ("seed", "split_blocks"):
-            check_distinct(name, getattr(self, name))
+        check_distinct("seed", self.seed)
         if self.second_split not in ("train", "val", "test"):
             raise ValueError(f"second_split={self.second_split!r}; expected train, val or test")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from encoders.layers.divisions import Division
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +44,22 @@ def refuse_idle(options: Any, idle: Iterable[Idle], typed: Mapping[str, str]) ->
             raise ValueError(f"{words} does nothing: {each.why}; {advice}")
 
 
-def without_procedural_scenes(options: Any) -> Iterator[Idle]:
-    """What does nothing where scenes come from files."""
+def without_procedural_scenes(env: str, data_root: Path | None) -> Iterator[Idle]:
+    """What does nothing where scenes come from files.
+
+    Args:
+        env: Whose scenes: an environment id.
+        data_root: Where its files are; None = where the id has it.
+    """
     import gymnasium as gym
 
     from ave_env.scenes.sources import stands_in
 
-    source = gym.spec(options.env).kwargs.get("scenes")
-    if "synthetic" not in (source, stands_in(str(source), options.data_root)):
+    source = gym.spec(env).kwargs.get("scenes")
+    if "synthetic" not in (source, stands_in(str(source), data_root)):
         yield Idle(
             "scene_seed",
-            f"the scenes of {options.env} come from files",
+            f"the scenes of {env} come from files",
             "choose procedural scenes (--env AVE-Synthetic-v0)",
         )
 
@@ -72,15 +80,13 @@ def without_probes(readouts: Iterable[str], option: str) -> Iterator[Idle]:
         yield Idle("probe_draws", why, instead)
 
 
-def without_orientation(transposed: bool, parts: int) -> Iterator[Idle]:
-    """What does nothing where rows and columns of parts are alike."""
-    from encoders.layers.divisions import Division
-
-    rows, columns = Division(parts).shape
-    if rows == columns and transposed:
+def without_orientation(way: Division) -> Iterator[Idle]:
+    """What does nothing where there are as many rows as columns of parts."""
+    rows, columns = way.shape
+    if rows == columns and way.transposed:
         yield Idle(
             "transposed",
-            f"{parts} parts are {rows}x{columns} either way",
+            f"{way.parts} parts are {rows}x{columns} either way",
             "choose a number of parts whose orientations differ, such as --parts 8",
         )
 
