@@ -373,6 +373,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         )
         depths = None
         if plan.halts_in_extractor:
+            assert tokens.source is not None  # the extractor knows it
             depths = blocks_of_patches(
                 None if extraction is None else extraction.halted_after,
                 patch_ids,
