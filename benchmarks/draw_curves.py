@@ -4,9 +4,9 @@
 Usage: python benchmarks/draw_curves.py TABLE.csv OUT.png --runs NAME [NAME ...] [--classes N]
 
 `--runs` are the names after `--output` in the column `evaluated_by`. Agents whose `trained_by`
-differ in nothing but `--seed` and `--output` are one agent trained with several seeds: one line,
-with a band from the lowest to the highest of them. An agent with one seed has the table's interval
-over scenes.
+differ in nothing but `--seed`, `--output` and `--threads` are one agent trained with several seeds:
+one line, with a band from the lowest to the highest of them. An agent with one seed has the table's
+interval over scenes.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def curves_of(rows: Sequence[Row]) -> list[Curve]:
 
 
 def training_of(row: Row) -> str:
-    """What makes an agent: how it was trained but for the seed, or its name."""
+    """What makes an agent: how it was trained but for the seed and the threads, or its name."""
     words = shlex.split(row["trained_by"])
-    for option in ("--seed", "--output"):
+    for option in ("--seed", "--output", "--threads"):
         if option in words:
             del words[words.index(option) : words.index(option) + 2]
     return shlex.join(words) or row["agent"]

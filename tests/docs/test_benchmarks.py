@@ -262,3 +262,43 @@ def test_linear_attention_costs_what_the_encoders_say(tmp_path):
     assert angular[0] == angular[1]
     for row in rows:
         assert float(row["ms"]) > 0
+
+
+def test_observation_models_are_trained_once_and_compared(tmp_path):
+    run("benchmarks/observation_models.py", "--smoke", "--output", tmp_path)
+    with (tmp_path / "models.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    agents = {"tore": {"random", "ame", "ppo"}, "sparseformer": {"random", "ppo"}}
+    for model, expected in agents.items():
+        assert {row["agent"] for row in rows if row["model"] == model} == expected
+    assert len({row["parameters"] for row in rows}) == 2
+    reference, other = sorted({int(row["parameters"]) for row in rows})
+    assert other <= 1.1 * reference
+    with (tmp_path / "cost.csv").open() as file:
+        costs = {
+            (row["model"], row["outputs"]): row
+            for row in csv.DictReader(file)
+            if row["rows"] == "4"
+        }
+    for row in rows:
+        if row["agent"] == "random" and row["glimpses"] == "3":  # other glimpses, of one kind
+            own = float(costs[row["model"], "logits"]["gflops_per_episode"])
+            assert float(row["gflops"]) == pytest.approx(own, rel=0.1)
+    with (tmp_path / "spectrum.csv").open() as file:
+        spectrum = list(csv.DictReader(file))
+    assert {row["model"] for row in spectrum} == {"tore"}
+    assert len({row["layer"] for row in spectrum}) == 7  # six blocks, and before the first
+    assert (tmp_path / "models.png").read_bytes()[:4] == b"\x89PNG"
+
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    run("benchmarks/observation_models.py", "--smoke", "--output", tmp_path)
+    assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    with pytest.raises(subprocess.CalledProcessError):
+        run(
+            "benchmarks/observation_models.py",
+            "--smoke",
+            "--learner",
+            "guided",
+            "--output",
+            tmp_path,
+        )

@@ -117,10 +117,10 @@ class SparseFormerConfig:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )
-        if self.patch_size % 4 or self.patch_size < 8:
+        if self.patch_size % 4:
             raise ValueError(
-                f"patch_size={self.patch_size}; expected a multiple of 4 from 8 on, for regions "
-                "look at a map of a quarter of the resolution"
+                f"patch_size={self.patch_size}; expected a multiple of 4, for regions look at a "
+                "map of a quarter of the resolution"
             )
         if self.decoder_width % 16:
             raise ValueError(

@@ -15,7 +15,7 @@ from encoders.families.checks import check_images, checked_glimpse
 from encoders.families.sparseformer.config import SparseFormerConfig
 from encoders.families.sparseformer.decoder import LatentDecoder
 from encoders.families.sparseformer.network import SparseFormer
-from encoders.families.sparseformer.state import AFTER, BEFORE, KnownPixels
+from encoders.families.sparseformer.state import AFTER, BEFORE, KnownPixels, reached_patches
 from encoders.flops.count import Cost, FlopCount
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
@@ -23,7 +23,6 @@ from encoders.parts import EncoderPart
 from encoders.protocol import Belief, Observed, Promises
 
 _DECODED = ("cells", "pixels")
-_NEIGHBOURS = 8
 _PARTS = {
     "network.proj.": ("class_head", frozenset(("logits",))),
     "decoder.norm.": ("pixel_head", frozenset(("pixels",))),
@@ -276,11 +275,10 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         chosen = self._check_outputs(outputs)
         state = self.init_state(len(patches))
         side = self.config.patch_size
-        with torch.no_grad():
-            state.paint(
-                patches.reshape(len(patches), -1, 3, side, side),
-                patch_ids.reshape(len(patches), -1).cpu(),
-            )
+        state.paint(
+            patches.reshape(len(patches), -1, 3, side, side),
+            patch_ids.reshape(len(patches), -1).cpu(),
+        )
         inner = state.canvas[..., BEFORE:-AFTER, BEFORE:-AFTER]
         known = state.known_cells
         features = self.network.feat_extractor(inner)
@@ -303,8 +301,9 @@ class SparseFormerEncoder(nn.Module, HubExchange):
     ) -> FlopCount:
         """The most multiply-accumulates of one `observe` per row.
 
-        A new patch has up to eight known neighbours whose features are computed again; how many
-        depends on where it lies. With nothing cached this is exact.
+        A new patch has known neighbours whose features are computed again, up to eight of patches
+        of 8 pixels or more and fifteen of smaller ones; how many depends on where it lies. With
+        nothing cached this is exact.
 
         Args:
             new_tokens: Patches of the new glimpse.
@@ -316,7 +315,8 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         """
         new = np.asarray(new_tokens, np.int64)
         cached = np.asarray(cached_tokens, np.int64)
-        windows = new + np.minimum(cached, _NEIGHBOURS * new)
+        neighbours = (1 + sum(reached_patches(self.config.patch_size))) ** 2 - 1
+        windows = new + np.minimum(cached, neighbours * new)
         count = self._cost(windows, self._check_outputs(outputs))
         if windows.ndim:
             return count

@@ -6,10 +6,16 @@ import dataclasses
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BEFORE, AFTER = 5, 2
 """Pixels before and behind a patch that its features are made of, along each axis."""
+
+
+def reached_patches(patch_size: int) -> tuple[int, int]:
+    """How many patches behind and before a patch have features made of its pixels, on an axis."""
+    return -(-BEFORE // patch_size), -(-AFTER // patch_size)
 
 
 @dataclasses.dataclass(repr=False)
@@ -117,8 +123,10 @@ class KnownPixels:
         across = (lefts + BEFORE)[:, None, None] + steps
         pixels = patches[each, arrivals].to(self.canvas).permute(0, 2, 3, 1)
         self.canvas.permute(0, 2, 3, 1)[each[:, None, None], down, across] = pixels
+        ahead, back = reached_patches(self.patch_size)
         near = changed.view(batch, 1, rows, columns).float()
-        near = torch.nn.functional.max_pool2d(near, 3, stride=1, padding=1)
+        near = F.pad(near, (ahead, back, ahead, back))
+        near = F.max_pool2d(near, 1 + ahead + back, stride=1)
         return (near.flatten(1) > 0) & self.known
 
     def windows(self, each: Tensor, ids: Tensor) -> Tensor:
