@@ -146,14 +146,15 @@ def test_no_reduction_is_compared_once_wherever_the_others_are():
 
 def test_reductions_are_columns_of_the_table(run, tmp_path, encoder, capsys):
     swept = ("--reduction", "none", "tome:r=1", "--max-tokens", 0, 8)
-    run("--agents", "raster", "--num-glimpses", 3, *swept, *quick(encoder))
+    few = ("--agents", "raster", "--num-glimpses", 3, "--split-block", 0, *quick(encoder))
+    run(*few, *swept)
     sweep = tmp_path / "runs" / "sweep-1"
     rows = [row for row in read(sweep / "table.csv") if row["t"] == "3"]
     found = {(row["reduction"], row["max_tokens"]): float(row["gflops_total"]) for row in rows}
     assert set(found) == {("", ""), ("tome:r=1", ""), ("", "8"), ("tome:r=1", "8")}
     assert found["tome:r=1", ""] < found["", ""]
     heading = next(line for line in capsys.readouterr().out.splitlines() if " agent " in line)
-    assert heading.split()[:3] == ["reduction", "max_tokens", "agent"]
+    assert heading.split()[:4] == ["max_tokens", "reduction", "reduction_in", "agent"]
     for arguments, words in (
         (("--reduction", "none", "tome:r=99"), "r=99 is beyond half of the 32 patches"),
         (("--max-tokens", 0, 3), "max_tokens=3 is less than the 4 patches of one glimpse"),
@@ -162,7 +163,7 @@ def test_reductions_are_columns_of_the_table(run, tmp_path, encoder, capsys):
         (("--reduction", "none", "tom"), "did you mean 'tome'"),
     ):
         with pytest.raises(SystemExit, match=words):
-            run("--agents", "raster", "--num-glimpses", 3, *arguments, *quick(encoder))
+            run(*few, *arguments)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["sweep-1"]
 
 
