@@ -43,6 +43,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.commands.errors import one_line_errors
 from ave_env.configuration import Configuration
 from ave_env.registration import configure
 from encoders.support.files import write_json
@@ -132,7 +133,19 @@ def all_tasks(
                     for point in points
                     for key in [(looking, point)]
                 ]
-    return found
+    return list({task.path: task for task in found}.values())
+
+
+def check(tasks: Sequence[Task]) -> None:
+    """Refuses ways that an encoder cannot be run in, before hours are spent on others.
+
+    Raises:
+        ValueError: Names the value, and what is allowed.
+    """
+    for task in tasks:
+        encoder, options = task.subject.encoder, task.point.options
+        encoder.resolve_options(options)
+        encoder.check_glimpse_size(task.looking.glimpse_size**2, options)
 
 
 def _path(
@@ -182,6 +195,13 @@ def compute(
         )
 
 
+def positive(text: str) -> int:
+    """Reads a number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
+    return int(text)
+
+
 def main() -> None:
     """Computes the points that are missing, then the tables and the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -197,12 +217,12 @@ def main() -> None:
     parser.add_argument("--reductions", nargs="+", default=list(REDUCTIONS))
     parser.add_argument("--reduction-in", nargs="+", default=["aggregator"])
     parser.add_argument("--max-tokens", type=int, nargs="+", default=[0])
-    parser.add_argument("--scenes", type=int, default=1000, help="of every seed")
+    parser.add_argument("--scenes", type=positive, default=1000, help="of every seed")
     parser.add_argument("--glimpses", default="random", help="who chooses them: an agent")
-    parser.add_argument("--num-glimpses", type=int, nargs="+", default=[8])
-    parser.add_argument("--glimpse-size", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=64, help="scenes at a time")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of time")
+    parser.add_argument("--num-glimpses", type=positive, nargs="+", default=[8])
+    parser.add_argument("--glimpse-size", type=positive, default=2)
+    parser.add_argument("--rows", type=positive, default=64, help="scenes at a time")
+    parser.add_argument("--rounds", type=positive, default=5, help="measurements of time")
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="of scenes, glimpses and agents' draws"
     )
@@ -230,8 +250,10 @@ def main() -> None:
                 f"{each.encoder.config.patch_size} pixels; leave --patch-size out"
             )
     others = opened(options.trained, REDUCING, plain) + opened(options.control, CONTROL, plain)
+    tasks = all_tasks(options, plain, others, scenes.name)
+    check(tasks)
     (options.output / "points").mkdir(parents=True, exist_ok=True)
-    compute(all_tasks(options, plain, others, scenes.name), environment, scenes.name, options)
+    compute(tasks, environment, scenes.name, options)
     files = sorted((options.output / "points").glob("*.json"))
     groups = make_groups([json.loads(path.read_text()) for path in files])
     named = named_rows(groups)
@@ -243,4 +265,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

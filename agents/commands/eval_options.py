@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +22,17 @@ from agents.commands.options import (
 from agents.commands.resuming import given_options, read_record, saved_options
 from agents.evaluation.config import EvaluationConfig
 from ave_env.choices import Split
+from encoders.reduction.config import Reduction, ReductionPlace, parse_reduction
 from encoders.support.validation import NotNegative, Positive
 
 COMMAND = "eval_agent"
 
 # Options of the command that can have several values, in the order in which they vary: the last
 # one first. Scenes and encoder are opened once for all values of the others.
-SWEPT = ("env", "encoder", "split_block", "num_glimpses")
+SWEPT = (
+    *("env", "encoder", "split_block", "reduction", "reduction_in", "max_tokens"),
+    "num_glimpses",
+)
 
 STILL_EPISODES = 4  # in the report, where nobody said how many
 
@@ -89,16 +93,24 @@ class Options(RunOptions):
     Prints a table (agents x glimpses, with 95 % intervals over scenes, and GFLOPs per episode). The
     run folder receives `report.html`, `summary.json`, `per_step.csv`, `per_scene.csv.gz`,
     `curves.png` and maps of where agents look; --episodes adds animations. Of --env, --encoder,
-    --split-block and --num-glimpses several values may be given: every combination is compared in a
-    run folder of its own, in the folder of the sweep, whose `table.csv` and table have a line for
-    each agent in each of them. What is left out of the options of the environment is as it was when
-    the first of the trained agents was trained, else as the environment has it. What is named as
-    package.module:name is looked for in the current folder too.
+    --split-block, --reduction, --reduction-in, --max-tokens and --num-glimpses several values may
+    be given: every combination is compared in a run folder of its own, in the folder of the sweep,
+    whose `table.csv` and table have a line for each agent in each of them. (`--reduction none`,
+    which is nowhere, is compared once however many --reduction-in there are.) What is left out of
+    the options of the environment is as it was when the first of the trained agents was trained,
+    else as the environment has it. What is named as package.module:name is looked for in the
+    current folder too.
 
     Attributes:
         env: Environment ids.
         encoder: The encoders.
         split_block: TORE's K, e.g. `--split-block 0 2 4`; None = the encoder's default.
+        reduction: How tokens are dropped (evit), merged (tome) or halted (avit) within the encoder,
+            e.g. `--reduction none tome:r=4 evit:keep_rate=0.5`; none = not at all; None = as the
+            encoder was trained.
+        reduction_in: Where: extractor, aggregator or both; None = aggregator.
+        max_tokens: Most patch tokens that are remembered, e.g. `--max-tokens 0 16`; beyond it the
+            most similar are merged. 0 = no bound; None = as the encoder was trained.
         num_glimpses: Glimpses in an episode, e.g. `--num-glimpses 4 8`.
         agents: Names or run folders of those who explore.
         split: "train", "val" or "test".
@@ -122,6 +134,9 @@ class Options(RunOptions):
     env: tuple[str, ...] | None = None  # type: ignore[assignment]
     encoder: Annotated[tuple[str, ...] | None, ENCODER] = None  # type: ignore[assignment]
     split_block: tuple[NotNegative, ...] | None = None  # type: ignore[assignment]
+    reduction: tuple[str, ...] | None = None  # type: ignore[assignment]
+    reduction_in: tuple[ReductionPlace, ...] | None = None  # type: ignore[assignment]
+    max_tokens: tuple[NotNegative, ...] | None = None  # type: ignore[assignment]
     num_glimpses: tuple[Positive, ...] | None = None  # type: ignore[assignment]
     resume: Path | None = None
 
@@ -132,6 +147,8 @@ class Options(RunOptions):
             if values is not None and len(set(values)) != max(len(values), 1):
                 words = " ".join(map(str, values))
                 raise ValueError(f"{name}={words}; expected at least one, and each only once")
+        for text in self.reduction or ():
+            parse_reduction(text)
         if self.env is not None and len(self.env) > 1 and self.data_root is not None:
             raise ValueError(
                 f"data_root={str(self.data_root)!r} for {len(self.env)} environments; leave it out "
@@ -146,13 +163,28 @@ class Options(RunOptions):
     def runs(self) -> Iterator[tuple[str, RunOptions]]:
         """The comparisons to make, and what to call their folders."""
         choices = {name: getattr(self, name) or (None,) for name in SWEPT}
-        varied = [name for name, values in choices.items() if len(values) > 1]
         names = [field.name for field in dataclasses.fields(RunOptions)]
-        for number, values in enumerate(itertools.product(*choices.values()), start=1):
+        combinations: list[dict[str, Any]] = []
+        for values in itertools.product(*choices.values()):
             chosen = dict(zip(choices, values, strict=True))
-            words = [f"{name}-{_short(chosen[name])}" for name in varied]
+            if self._is_nowhere(chosen):
+                chosen["reduction_in"] = None
+            if chosen not in combinations:
+                combinations.append(chosen)
+        for number, chosen in enumerate(combinations, start=1):
+            words = [
+                f"{name}-{_short(value)}"
+                for name, value in chosen.items()
+                if len(choices[name]) > 1 and value is not None
+            ]
             others = {name: getattr(self, name) for name in names if name not in chosen}
             yield "-".join([f"{number:02d}", *words]), RunOptions(**others, **chosen)
+
+    def _is_nowhere(self, chosen: Mapping[str, Any]) -> bool:
+        """Whether a combination of a sweep over reductions has none, which is in no place."""
+        reduction = chosen["reduction"]
+        several = self.reduction is not None and len(self.reduction) > 1
+        return several and parse_reduction(reduction).name == Reduction.name
 
 
 def defaults_of(arguments: list[str]) -> Options:
@@ -170,7 +202,7 @@ def defaults_of(arguments: list[str]) -> Options:
     if maker == COMMAND and (folder / "summary.json").is_file():
         raise ValueError(
             f"{folder}: a single comparison, which has nothing to resume; only a sweep, of several "
-            "--env, --encoder, --split-block or --num-glimpses, can be continued"
+            "--env, --encoder, --split-block, --reduction, --max-tokens, ..., can be continued"
         )
     return saved_options(folder, Options(), COMMAND)
 

@@ -209,7 +209,7 @@ class EnvironmentOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         check_device_name(self.device)
-        if self.reduction is not None:
+        if isinstance(self.reduction, str):  # sweeps have several
             parse_reduction(self.reduction)
         for option, table in (("task", TASKS), ("sensor", SENSORS)):
             if (name := getattr(self, option)) is not None:

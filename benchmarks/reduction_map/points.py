@@ -168,8 +168,8 @@ def _start_of(name: str, record: Mapping[str, Any], seed: str, plain: Sequence[S
         names = ", ".join(each.name for each in plain)
         went = f"weights {start[:12]}" if start else f"new weights, seed {seed or 'unknown'}"
         sys.exit(
-            f"{name}: trained from {went}, which tells it to none or several of --encoder {names}; "
-            "give the encoder that it started from as --encoder"
+            f"{name}: trained from {went}; give the one encoder that it can be compared with by "
+            f"pairs as --encoder, instead of or beside {names}"
         )
     return found[0]
 

@@ -39,6 +39,11 @@ class ReductionPlan:
         return self._where("aggregator")
 
     @property
+    def halts_in_extractor(self) -> bool:
+        """Whether tokens may halt in the extractor's blocks."""
+        return self.in_extractor is not None and self.in_extractor.depends_on_data
+
+    @property
     def proportional(self) -> bool:
         """Whether attention weighs how many patches a token stands for."""
         return bool(getattr(self.reduction, "proportional", True))

@@ -13,6 +13,10 @@ OPTIONS = {
     "drops": {"reduction": "evit:keep_rate=0.5,blocks=1,fuse=false"},
     "merges": {"max_tokens": 5},
     "halts": {"reduction": "avit:gate_scale=4.0,gate_center=0.0"},
+    "halts in glimpses": {
+        "reduction": "avit:gate_scale=4.0,gate_center=0.0",
+        "reduction_in": "extractor",
+    },
 }
 
 
@@ -32,6 +36,8 @@ def test_an_environment_knows_what_became_of_every_patch(what):
             assert info["tokens"].max() <= 5
         if what == "halts":
             assert observer.reduced["depth"].max() == 2  # blocks of the aggregator
+        if what == "halts in glimpses":
+            assert ((observer.reduced["depth"] == 1) == (tokens > 0)).all()  # the extractor's only
     assert env.render()[0].dtype == np.uint8
     env.close()
 

@@ -125,6 +125,48 @@ def test_runs_are_called_by_what_differs():
     assert not Options(encoder=("a",), split_block=(1,)).is_sweep
 
 
+def test_no_reduction_is_compared_once_wherever_the_others_are():
+    options = Options(
+        reduction=("none", "tome:r=2"), reduction_in=("aggregator", "both"), max_tokens=(0, 8)
+    )
+    found = [
+        (name, run.reduction, run.reduction_in, run.max_tokens) for name, run in options.runs()
+    ]
+    expected = [
+        ("01-reduction-none-max_tokens-0", "none", None, 0),
+        ("02-reduction-none-max_tokens-8", "none", None, 8),
+    ]
+    for place in ("aggregator", "both"):
+        for most in (0, 8):
+            number = f"{len(expected) + 1:02d}"
+            name = f"{number}-reduction-tome_r_2-reduction_in-{place}-max_tokens-{most}"
+            expected.append((name, "tome:r=2", place, most))
+    assert found == expected
+
+
+def test_reductions_are_columns_of_the_table(run, tmp_path, encoder, capsys):
+    swept = ("--reduction", "none", "tome:r=1", "--max-tokens", 0, 8)
+    few = ("--agents", "raster", "--num-glimpses", 3, "--split-block", 0, *quick(encoder))
+    run(*few, *swept)
+    sweep = tmp_path / "runs" / "sweep-1"
+    rows = [row for row in read(sweep / "table.csv") if row["t"] == "3"]
+    found = {(row["reduction"], row["max_tokens"]): float(row["gflops_total"]) for row in rows}
+    assert set(found) == {("", ""), ("tome:r=1", ""), ("", "8"), ("tome:r=1", "8")}
+    assert found["tome:r=1", ""] < found["", ""]
+    heading = next(line for line in capsys.readouterr().out.splitlines() if " agent " in line)
+    assert heading.split()[:4] == ["max_tokens", "reduction", "reduction_in", "agent"]
+    for arguments, words in (
+        (("--reduction", "none", "tome:r=99"), "r=99 is beyond half of the 32 patches"),
+        (("--max-tokens", 0, 3), "max_tokens=3 is less than the 4 patches of one glimpse"),
+        (("--reduction-in", "aggregator", "both"), "without a reduction; give one"),
+        (("--reduction", "tome:r=1", "tome:r=1"), "each only once"),
+        (("--reduction", "none", "tom"), "did you mean 'tome'"),
+    ):
+        with pytest.raises(SystemExit, match=words):
+            run(*few, *arguments)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["sweep-1"]
+
+
 def test_environments_and_encoders_are_columns_of_the_table(tmp_path, encoder):
     root = Path(__file__).parents[2]
     command = [sys.executable, str(root / "eval_agent.py"), "--agents", "raster", "--smoke"]

@@ -215,6 +215,10 @@ def test_trained_encoders_are_on_the_map_beside_what_they_started_from(tmp_path)
         (("--trained", plain), r"--trained .*no reduction.*--control"),
         (("--control", reducing), r"--control .*tome:r=1.*--trained"),
         (("--encoder", control, "--trained", reducing), r"trained from weights .*--encoder"),
+        (
+            ("--reductions", "none", "tome:r=99"),
+            r"error: .*r=99 is beyond half of",
+        ),
     ):
         failed = attempt(*script, "--encoder", plain, *arguments)
         assert failed.returncode

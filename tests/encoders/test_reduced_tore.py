@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -74,13 +75,22 @@ def same(found, expected, rows=slice(None), outputs=OUTPUTS):
         torch.testing.assert_close(found[name][rows], expected[name], rtol=1e-8, atol=1e-8)
 
 
+def same_depths(found, expected, rows=slice(None)):
+    """Blocks that patches' tokens went through, of two beliefs."""
+    one, other = (getattr(each.reduced, "depth", None) for each in (found, expected))
+    assert (one is None) == (other is None)
+    assert one is None or torch.equal(one[rows], other)
+
+
 @settings(max_examples=60, deadline=None)
 @given(ids=episodes(), split=st.integers(0, 3), options=plans)
 @torch.no_grad()
 def test_streaming_equals_one_call_with_all_glimpses(ids, split, options):
     streamed, _ = stream(ENCODER, ids, split, options)
     patches = take_patches(ENCODER, IMAGES[: len(ids)], ids)
-    same(ENCODER(patches, ids, split, OUTPUTS, **options), streamed[-1].belief)
+    together = ENCODER(patches, ids, split, OUTPUTS, **options)
+    same(together, streamed[-1].belief)
+    same_depths(together, streamed[-1].belief)
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,6 +102,7 @@ def test_a_row_alone_is_the_row_among_others_in_belief_and_cost(ids, split, opti
         assert own.tokens.item() == state.tokens[row]
         for one, other in zip(together, alone, strict=True):
             same(one.belief, other.belief, [row])
+            same_depths(one.belief, other.belief, [row])
             for name in ("spent", "without_recycling"):
                 mine, its = (getattr(each.cost, name).by_part() for each in (one, other))
                 assert np.array_equal(mine[:, [row]], its)
@@ -205,10 +216,11 @@ def test_dropped_patches_are_seen_but_nothing_stands_for_them(elements, monkeypa
 @pytest.mark.parametrize(
     "text", ["tome:r=2", "evit:keep_rate=0.5,blocks=1+2", "avit:gate_center=1"]
 )
-def test_rows_of_different_splits_know_what_became_of_their_own_patches(text):
+@pytest.mark.parametrize("place", ["aggregator", "both"])
+def test_rows_of_different_splits_know_what_became_of_their_own_patches(text, place):
     ids = torch.arange(8).expand(4, -1)
     patches, splits = take_patches(ENCODER, IMAGES, ids), torch.tensor([0, 2, 1, 2])
-    given = {"outputs": OUTPUTS, "reduction": text}
+    given = {"outputs": OUTPUTS, "reduction": text, "reduction_in": place}
     together = ENCODER.observe(patches, ids, ENCODER.init_state(4), splits, **given).belief.reduced
     for row, split in enumerate(splits.tolist()):
         one = slice(row, row + 1)
@@ -217,6 +229,56 @@ def test_rows_of_different_splits_know_what_became_of_their_own_patches(text):
         assert torch.equal(together.source[one], alone.source)
         assert (together.depth is None) == (alone.depth is None)
         assert alone.depth is None or torch.equal(together.depth[one], alone.depth)
+
+
+HALTING = "avit:gate_scale=4,gate_center=0"
+
+
+@settings(max_examples=40, deadline=None)
+@given(ids=episodes(), split=st.integers(0, 3))
+def test_the_extractor_knows_how_deep_the_newest_token_of_every_patch_went(ids, split):
+    options = {"reduction": HALTING, "reduction_in": "extractor"}
+    found, _ = stream(ENCODER, ids, split, options)
+    expected = torch.zeros(len(ids), 32, dtype=torch.int64)
+    for step in range(ids.shape[1]):
+        # A glimpse alone through all blocks: the first K of them do not know what follows.
+        alone, _ = stream(ENCODER, ids[:, [step]], 0, {"reduction": HALTING}, outputs=("latent",))
+        depth = alone[0].belief.reduced.depth.clamp(max=split)
+        seen = torch.zeros_like(expected, dtype=torch.bool)
+        for row, patches in enumerate(ids[:, step]):
+            seen[row, patches[patches >= 0]] = True
+        expected = torch.where(seen, depth, expected)
+        assert torch.equal(found[step].belief.reduced.depth, expected)
+    options["reduction_in"] = "both"
+    deeper = stream(ENCODER, ids, split, options)[0][-1].belief.reduced.depth - expected
+    low, high = (0, 0) if split == 3 else (1, 3 - split)
+    assert bool(((deeper >= low) & (deeper <= high))[expected + deeper > 0].all())
+
+
+def test_depths_are_part_of_the_state():
+    options = {"reduction": HALTING, "reduction_in": "extractor"}
+    ids = torch.arange(24).view(2, 3, 4)
+    _, state = stream(ENCODER, ids, 2, options)
+    depths = state.depths.clone()
+    assert 0 < int(depths[depths > 0].min()) < int(depths.max()) == 2
+    assert torch.equal(pickle.loads(pickle.dumps(state)).depths, depths)
+    assert torch.equal(state.select(torch.tensor([1, 0, 1])).depths, depths[[1, 0, 1]])
+    assert state.num_bytes - dataclasses.replace(state, depths=None).num_bytes == 2 * 32 * 8
+    fork, plain = state.fork(), ENCODER.init_state(2)
+    fork.reset(torch.tensor([True, False]))
+    assert torch.equal(fork.depths[1], depths[1])
+    assert not fork.depths[0].any()
+    assert torch.equal(state.depths, depths)
+    plain.put(torch.tensor([1]), state.select(torch.tensor([0])))
+    assert torch.equal(plain.depths, torch.stack([torch.zeros(32).long(), depths[0]]))
+    _, whole = stream(ENCODER, ids, 2, {})
+    plain.put(torch.tensor([0]), whole.select(torch.tensor([0])))  # where none halts, all K
+    assert torch.equal(plain.depths[0], 2 * (whole.source[0] > 0))
+    patches = take_patches(ENCODER, IMAGES[:2], ids[:, 0])
+    belief = ENCODER.observe(patches, ids[:, 0], state, 2, ("latent",), **options).belief
+    before = belief.reduced.depth.clone()
+    state.reset(torch.tensor([True, True]))
+    assert torch.equal(belief.reduced.depth, before)  # a belief is not the state's
 
 
 @pytest.mark.parametrize("max_tokens", [0, 6])

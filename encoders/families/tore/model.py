@@ -34,7 +34,7 @@ from encoders.reduction.base import ReductionPass
 from encoders.reduction.config import Reduction
 from encoders.reduction.passes import make_pass
 from encoders.reduction.plan import ReductionPlan, make_plan
-from encoders.reduction.trace import trace_of
+from encoders.reduction.trace import blocks_of_patches, trace_of
 
 
 class GlimpseEncoder(nn.Module, HubExchange):
@@ -283,7 +283,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
         scratch = state.patches.numpy() + new
         extraction = self._make_pass(plan.in_extractor, 0, split)
         glimpse, extracted = tore.extract(self.backbone, patches, patch_ids, split, extraction)
-        state.append(glimpse, patch_ids, split)
+        if plan.halts_in_extractor:
+            state.hold_depths()
+        halted = None if extraction is None else extraction.halted_after
+        state.append(glimpse, patch_ids, split, halted)
         merging = np.zeros_like(cached)
         if plan.max_tokens:
             merging = self._ledger.blocks.merging(state.token_counts.numpy(), plan.max_tokens)
@@ -300,7 +303,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
             late = added - new  # of steps that asked for more
             belief = self._classify(TokenSet(token, num_prefix_tokens=1), outputs)[0]
         else:
-            belief, aggregated, kept = self._aggregate(state.sequence(), split, outputs, plan)
+            depths = state.depths if plan.halts_in_extractor else None
+            belief, aggregated, kept = self._aggregate(
+                state.sequence(), split, outputs, plan, depths=depths
+            )
         count = functools.partial(self._ledger.count_rows, split_block=split, outputs=outputs)
         without = dataclasses.replace(plan, max_tokens=0) if plan.max_tokens else plan
         if plan.options():
@@ -330,7 +336,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
         split, plan = self._options.split(split_block), self._options.plan_of_call(options)
         alone = self._make_pass(plan.in_extractor, 0, split)
         nothing = tore.extract_nothing(self.backbone, split, 1, alone)
-        return self._aggregate(nothing, split, outputs, plan)[0]
+        depths = nothing.source if plan.halts_in_extractor else None  # zeros
+        return self._aggregate(nothing, split, outputs, plan, depths=depths)[0]
 
     def forward(
         self,
@@ -364,7 +371,17 @@ class GlimpseEncoder(nn.Module, HubExchange):
             self._make_pass(plan.in_extractor, 0, split),
             plan.max_tokens,
         )
-        return self._aggregate(tokens, split, outputs, plan, extraction)[0]
+        depths = None
+        if plan.halts_in_extractor:
+            assert tokens.source is not None  # the extractor knows it
+            depths = blocks_of_patches(
+                None if extraction is None else extraction.halted_after,
+                patch_ids,
+                torch.zeros_like(tokens.source),
+                num_prefix_tokens=self.backbone.num_prefix_tokens,
+                blocks=split,
+            )
+        return self._aggregate(tokens, split, outputs, plan, extraction, depths)[0]
 
     def forward_full(
         self, images: Tensor, outputs: Collection[str] = ("latent", "logits"), **options: Any
@@ -472,6 +489,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         outputs: frozenset[str],
         plan: ReductionPlan,
         extraction: ReductionPass | None = None,
+        depths: Tensor | None = None,
     ) -> tuple[Belief, dict[int, BlockCount], np.ndarray]:
         """The belief, how many tokens went through each block, and how many came out."""
         vit, before = self.backbone, tokens
@@ -492,7 +510,9 @@ class GlimpseEncoder(nn.Module, HubExchange):
         belief, normalised = self._classify(tokens, outputs)
         if plan.options():
             first = vit.num_prefix_tokens
-            belief.reduced = trace_of(tokens.source, before.source, aggregation, extraction, first)
+            belief.reduced = trace_of(
+                tokens.source, before.source, aggregation, extraction, first, depths
+            )
         if "tokens" in outputs:
             belief.tokens = normalised
         if not outputs.isdisjoint(DECODER_OUTPUTS):

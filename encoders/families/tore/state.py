@@ -20,6 +20,7 @@ from encoders.families.tore.sums import RunningSums
 from encoders.families.tore.surgery import PatchVit
 from encoders.layers.vit import TokenSet
 from encoders.reduction.memory import merge_down_to
+from encoders.reduction.trace import blocks_of_patches
 
 _UNSET = -1
 _DROPPED = -1
@@ -47,6 +48,8 @@ class ToreState:
         patch_counts: int64 `[B]` on the CPU: patches taken in; None = as many as tokens, as long as
             no reduction leaves fewer.
         sums: What a last block of angular attention keeps of the cached tokens; None = nothing.
+        depths: int64 `[B, G]`, on the buffer's device: blocks of the extractor that the token of
+            each patch went through, 0 for a patch never seen; None = all K, as long as none halts.
     """
 
     buffer: Tensor
@@ -58,6 +61,7 @@ class ToreState:
     sizes: Tensor | None = None
     patch_counts: Tensor | None = None
     sums: RunningSums | None = None
+    depths: Tensor | None = None
 
     @classmethod
     def empty(cls, batch_size: int, capacity: int, vit: PatchVit) -> ToreState:
@@ -107,13 +111,14 @@ class ToreState:
     def num_bytes(self) -> int:
         """Memory of the cache: B * ((P + capacity) * D * itemsize + 8 * G + 24) bytes.
 
-        With sizes, 4 * capacity bytes more for each row, and 8 where patches are counted apart;
-        and what the running sums of angular attention take.
+        With sizes, 4 * capacity bytes more for each row, 8 where patches are counted apart, and
+        8 * G where tokens halt in the extractor; and what the running sums of angular attention
+        take.
         """
         tensors = [self.buffer, self.source]
         tensors += [self.token_counts, self.glimpse_counts, self.split_blocks]
         tensors += [] if self.patch_counts is None else [self.patch_counts]
-        tensors += [] if self.sizes is None else [self.sizes]
+        tensors += [each for each in (self.sizes, self.depths) if each is not None]
         others = 0 if self.sums is None else self.sums.num_bytes
         return others + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -128,6 +133,8 @@ class ToreState:
         self.source[on_device] = 0
         if self.sizes is not None:
             self.sizes[on_device] = 1.0
+        if self.depths is not None:
+            self.depths[on_device] = 0
         if self.sums is not None:
             self.sums.reset(rows)
         self.token_counts[rows] = 0
@@ -158,6 +165,7 @@ class ToreState:
             patch_counts=None if self.patch_counts is None else self.patch_counts[rows],
             glimpse_counts=self.glimpse_counts[rows],
             split_blocks=self.split_blocks[rows],
+            depths=None if self.depths is None else self.depths[on_device],
         )
 
     def put(self, rows: Tensor, source: ToreState) -> None:
@@ -184,6 +192,8 @@ class ToreState:
             self.sums.reset(rows)
         if self.patch_counts is not None or source.patch_counts is not None:
             self._hold_patch_counts()[rows] = source.patches
+        if self.depths is not None or source.depths is not None:
+            self.hold_depths()[on_device] = source.known_depths()
         self.token_counts[rows] = source.token_counts
         self.glimpse_counts[rows] = source.glimpse_counts
         self.split_blocks[rows] = source.split_blocks
@@ -204,7 +214,25 @@ class ToreState:
             self.sizes = torch.ones(len(self), self.capacity, device=self.buffer.device)
         return self.sizes
 
-    def append(self, glimpse: TokenSet, patch_ids: Tensor, split_block: int) -> None:
+    def known_depths(self) -> Tensor:
+        """Blocks of the extractor that the token of each patch went through, int64 `[B, G]`."""
+        if self.depths is not None:
+            return self.depths
+        splits = self.split_blocks.to(self.source.device)[:, None].expand_as(self.source)
+        return splits.masked_fill(self.source == 0, 0)
+
+    def hold_depths(self) -> Tensor:
+        """Begins to keep these depths, K for what was seen so far; returns them."""
+        self.depths = self.known_depths()
+        return self.depths
+
+    def append(
+        self,
+        glimpse: TokenSet,
+        patch_ids: Tensor,
+        split_block: int,
+        halted: Tensor | None = None,
+    ) -> None:
         """Adds one glimpse to every row.
 
         Args:
@@ -213,6 +241,8 @@ class ToreState:
             patch_ids: int64 `[B, n]` on the CPU; -1 = padding. A row of padding alone stays as it
                 is.
             split_block: The K that made these tokens.
+            halted: int64 `[B, P + m]`, blocks that each token of the glimpse went through, without
+                padding between them; None = all K. For states that hold depths.
         """
         # NumPy's views: on a few numbers they take a fraction of the time.
         valid = patch_ids.numpy() >= 0
@@ -222,6 +252,14 @@ class ToreState:
         self.glimpse_counts.numpy()[seen] += 1
         self._average_prefix(glimpse.values[:, : self.num_prefix_tokens], seen)
         self.split_blocks.numpy()[seen] = split_block
+        if self.depths is not None:
+            self.depths = blocks_of_patches(
+                halted,
+                patch_ids[:, None],
+                self.depths,
+                num_prefix_tokens=self.num_prefix_tokens,
+                blocks=split_block,
+            )
         if glimpse.source is not None:
             self._append_reduced(glimpse, patch_ids, torch.from_numpy(seen))
             return
@@ -337,7 +375,7 @@ class ToreState:
         device, tensors = others.pop("device"), safetensors.load(others.pop("tensors"))
         vars(self).update(others)
         for name, tensor in tensors.items():
-            on_device = name in ("buffer", "source", "sizes")
+            on_device = name in ("buffer", "source", "sizes", "depths")
             setattr(self, name, tensor.to(device) if on_device else tensor)
 
     def _average_prefix(self, prefix: Tensor, seen: np.ndarray) -> None:
