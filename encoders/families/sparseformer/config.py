@@ -36,7 +36,10 @@ class SparseFormerShape:
         cortex_width: Channels of a token afterwards.
         repeats: How often the focusing unit runs.
         cortex_depth: Blocks of the plain transformer afterwards.
-        bottleneck: Channels of the generator of mixing weights.
+        bottleneck: Channels of the generator of mixing weights; where v1 has wider tokens it is
+            wider by as much.
+        early_transition: Whether tokens become wide before the last unit that looks, as in all that
+            was published, or after it; None = after it in the form v1, before it in btsp.
         eps: Of layer norms; None = 1e-6 in the form v1, 1e-5 in btsp.
 
     Raises:
@@ -52,6 +55,7 @@ class SparseFormerShape:
     repeats: int = 2
     cortex_depth: int = 3
     bottleneck: int = 32
+    early_transition: bool = None  # type: ignore[assignment] # settled in __post_init__
     eps: float = None  # type: ignore[assignment] # settled in __post_init__
 
     def __post_init__(self) -> None:
@@ -59,6 +63,12 @@ class SparseFormerShape:
             raise ValueError(f"form={self.form!r}; expected one of {', '.join(FORMS)}")
         if self.eps is None:
             object.__setattr__(self, "eps", 1e-6 if self.form == "v1" else 1e-5)
+        if self.early_transition is None:
+            object.__setattr__(self, "early_transition", self.form == "btsp")
+        if self.form == "btsp" and not self.early_transition:
+            raise ValueError(
+                "early_transition=False: the form 'btsp' has no other; leave it out, or take 'v1'"
+            )
         for name in ("latents", "features", "width", "cortex_width", "repeats", "cortex_depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected 1 or more")
