@@ -26,6 +26,7 @@ KEPT = ("agent", "seed", "t", "n", "metric", "mean", "ci_lo", "ci_hi")
 _FIRST_INTERVALS = "bootstrap"  # of runs that do not say how theirs were computed
 COSTS = ("gflops_total", "gflops_policy_total", "gflops_without_recycling_total")
 METRICS = ("accuracy", "rmse")
+_PROJECT = Path(__file__).resolve().parents[1]
 COLUMNS = (
     *("environment", "task", "encoder", "weights_hash", "split_block"),
     *KEPT,
@@ -98,8 +99,9 @@ def date_of(run: Path, record: Mapping[str, str]) -> str:
 
 def training_command(source: Path) -> str:
     """The command behind a run folder; nothing for an agent that does not learn."""
-    if str(source) == "ppo":
-        return "see agents/pretrained/ppo/README.md"
+    card = Path("agents/pretrained", source, "README.md")
+    if not source.is_absolute() and (_PROJECT / card).is_file():
+        return f"see {card.as_posix()}"
     try:
         record = json.loads((source / "run.json").read_text())
     except FileNotFoundError:

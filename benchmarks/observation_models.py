@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 
 import torch
+
+from encoders.support.files import write_json
 from observation import tables
 from observation.cost import measure_cost
 from observation.exploring import explore_missing
@@ -32,8 +34,6 @@ from observation.picture import draw
 from observation.settings import MODELS, Settings, compare_counts
 from observation.spectra import measure_spectrum
 from observation.training import measure_speed, train
-
-from encoders.support.files import write_json
 
 AGENTS = ("random", "checkerboard", "ame", "regions")
 PARTS = ("speed", "train", "agents", "spectrum", "cost", "picture")

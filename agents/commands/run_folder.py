@@ -66,8 +66,13 @@ def discarded_if_unused(folder: Path, *, resumed: bool) -> Iterator[None]:
         raise
 
 
+def is_unused(folder: Path) -> bool:
+    """Whether a run folder holds but the record of a run, and nothing that came out of it."""
+    return {entry.name for entry in folder.iterdir()} <= {RUN_FILE, TIMES_FILE}
+
+
 def _discard_unused(folder: Path) -> None:
-    if {entry.name for entry in folder.iterdir()} <= {RUN_FILE, TIMES_FILE}:
+    if is_unused(folder):
         for name in (RUN_FILE, TIMES_FILE):
             (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # another process of this run was quicker

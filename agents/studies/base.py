@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from agents.studies.idle import Idle
 from agents.studies.options import StudyOptions
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class Study(abc.ABC, Generic[Options]):
         Raises:
             ValueError: Something that this study cannot be made with, in one sentence.
         """
+
+    def idle(self) -> Iterator[Idle]:
+        """The options that do nothing in this call; asked for once it is prepared."""
+        yield from self.options.idle()
 
     @abc.abstractmethod
     def measure(self, table: PointTable, folder: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import DIFFERENCE_COLUMNS, LEADING_COLUMNS, difference_columns
-from agents.studies.options import PROBE_SCENES, ReadoutName, StudyOptions, check_parts
-from encoders.support.validation import NotNegative, Positive
+from agents.studies.idle import Idle, nothing_random, without_probes
+from agents.studies.options import OneDivisionOptions, OneReadoutOptions
+from encoders.support.validation import NotNegative
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +24,7 @@ _FLIP_COLUMNS: dict[str, type] = {"scene": int, "class": str, "first": str, "sec
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassesOptions(StudyOptions):
+class ClassesOptions(OneDivisionOptions, OneReadoutOptions):
     """Classes whose accuracy falls or rises most between two K, with a paired test.
 
     The same scenes, in M parts, are named at both K. For every class: how many scenes are right at
@@ -33,26 +35,15 @@ class ClassesOptions(StudyOptions):
     Attributes:
         first_split: K of the comparison's first half.
         second_split: The other K; None = two thirds of the depth.
-        parts: M.
-        transposed: Whether rows and columns of parts change places.
-        readout: How classes are read: own, the encoder's head; probe, a linear probe trained at
-            (0, 1); sampled, one trained with K and M sampled. None = own where it was trained for
-            these classes, else probe.
-        train_scenes: How many scenes probes learn from; None = the whole training split.
         maps: Most scenes whose attention is drawn.
     """
 
     first_split: NotNegative = 0
     second_split: NotNegative | None = None
-    parts: Positive = 16
-    transposed: bool = False
-    readout: ReadoutName | None = None
-    train_scenes: Annotated[Positive | None, PROBE_SCENES] = 4096
     maps: NotNegative = 6
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_parts("parts", self.parts)
         if self.first_split == self.second_split:
             raise ValueError(f"second_split={self.second_split}; expected another K than the first")
 
@@ -79,23 +70,15 @@ class Classes(Study[ClassesOptions]):
         from agents.studies.readouts import open_one_readout
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
-            require_enough,
+            open_both,
+            require_divided,
             splits_of,
         )
-        from encoders.layers.divisions import Division
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
-        self.way = Division(options.parts, options.transposed)
-        self.way.labels(self.subject.encoder.grid)  # refuses a grid that cannot be divided so
-        require_enough(len(self.scenes), options.parts)
+        self.subject, self.scenes = open_both(options, options.encoder)
+        self.way = options.way
+        require_divided(self.subject, self.way, len(self.scenes))
         second = options.second_split
         second = 2 * self.subject.depth // 3 if second is None else second
         if second == options.first_split:
@@ -118,6 +101,13 @@ class Classes(Study[ClassesOptions]):
                 "out"
             )
         return identity(self.subject, self.scenes, *self.readout.sets)
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to a probe that is not trained."""
+        yield from super().idle()
+        yield from without_probes([self.readout.name], "--readout")
+        if self.readout.name != "sampled":
+            yield nothing_random("--readout sampled draws K and M")
 
     def _has_class_token(self) -> bool:
         return getattr(self.subject.encoder.backbone.vit, "cls_token", None) is not None

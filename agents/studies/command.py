@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,21 @@ import tyro
 from agents.commands import run_folder
 from agents.commands.errors import (
     called_as,
+    explain,
     interrupt_when_terminated,
     one_line_errors,
     program_name,
 )
-from agents.commands.options import import_from_current_folder
+from agents.commands.options import import_from_current_folder, options_given
 from agents.commands.resuming import given_options, refuse_changes, saved_options
 from agents.reports.provenance import RUN_FILE, describe_run
 from agents.studies.base import Study
+from agents.studies.idle import refuse_idle
 from agents.studies.options import MAY_CHANGE_WHEN_RESUMED, StudyOptions
 from agents.studies.registry import STUDIES
+from ave_env.scenes.errors import SceneError
 from encoders.registry import check_encoder_name
+from encoders.support.devices import resolve_device
 from encoders.support.files import write_json
 from encoders.support.threads import set_threads
 
@@ -49,7 +55,7 @@ def main() -> None:
     interrupt_when_terminated()
     with one_line_errors():
         set_threads(options.threads)
-        make(kind(options))
+        make(kind(options), options_given(arguments))
 
 
 def describe_studies() -> str:
@@ -85,8 +91,16 @@ def defaults_of(kind: type[Study[Any]], arguments: list[str]) -> StudyOptions:
     return kind.options_class()
 
 
-def make(study: Study[Any]) -> Path:
-    """Prepares, measures, reports; returns the run folder."""
+def make(study: Study[Any], typed: Mapping[str, str] | None = None) -> Path:
+    """Prepares, measures, reports; returns the run folder.
+
+    Args:
+        study: What is made.
+        typed: The options that were typed, by field, which have to do something.
+
+    Raises:
+        ValueError: Something that the study cannot be made with, or an option that does nothing.
+    """
     began = time.time()
     from agents.studies.page import write_page
     from agents.studies.table import PointTable
@@ -94,7 +108,9 @@ def make(study: Study[Any]) -> Path:
     options = study.options
     for encoder in options.encoders:
         check_encoder_name(encoder)
+    resolve_device(options.device)
     subjects = study.prepare()
+    refuse_idle(options, study.idle(), typed or {})
     if options.resume is None:
         label = run_folder.label_of(options.env, options.data_root)
         folder = run_folder.create_run_folder(options.output, f"study-{study.name}-{label}")
@@ -108,19 +124,34 @@ def make(study: Study[Any]) -> Path:
             write_json(folder / RUN_FILE, record)
         with run_folder.noting_times(folder, began) as noted:
             noted["complete"] = False
-            try:
+            with _saying_how_to_go_on(study, folder):
                 study.measure(table, folder)
-            except KeyboardInterrupt:
-                if not table.rows:  # nothing that would be lost
-                    raise
-                words = f"{called_as()} {study.name} --resume {folder}"
-                sys.exit(f"interrupted; continue with: {words}")
             sections = study.report(table, folder)
             write_page(folder, study, sections)
             noted["complete"] = True
     print(f"{len(table.rows)} rows: {table.path}")
     print(f"run folder: {folder}")
     return folder
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(study: Study[Any], folder: Path) -> Iterator[None]:
+    """Ends a study that was interrupted, or met an image that cannot be read, with what to type.
+
+    Nothing more is said where nothing was finished: the folder goes.
+    """
+    words = f"{called_as()} {study.name} --resume {folder}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run_folder.is_unused(folder):
+            raise
+        sys.exit(f"interrupted; continue with: {words}")
+    except (SceneError, OSError) as error:
+        if run_folder.is_unused(folder):
+            raise
+        said = explain(error) if isinstance(error, OSError) else str(error)
+        raise ValueError(f"{said}; put it right, and continue with: {words}") from error
 
 
 def _maker(kind: type[Study[Any]]) -> str:

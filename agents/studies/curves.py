@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from agents.commands.options import ENCODER
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import ACCURACY_COLUMNS, LEADING_COLUMNS, accuracy_columns
+from agents.studies.idle import Idle, nothing_random, without_probes
 from agents.studies.options import (
     PROBE_SCENES,
     ReadoutName,
@@ -99,6 +101,13 @@ class Curves(Study[CurvesOptions]):
             self.each.append((subject, scenes, readout))
             found |= identity(subject, scenes, *readout.sets)
         return found
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to probes that are not trained."""
+        yield from super().idle()
+        yield from without_probes([self.options.readout], "--readout")
+        if self.options.readout != "sampled":
+            yield nothing_random("--readout sampled draws K and M")
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """An encoder at a time, both curves."""

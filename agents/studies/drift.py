@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import LEADING_COLUMNS, accuracy_columns
-from agents.studies.options import PROBE_SCENES, StudyOptions, check_distinct, check_parts
-from encoders.support.validation import NotNegative, Positive
+from agents.studies.idle import Idle
+from agents.studies.options import PROBE_SCENES, SplitBlocksOptions, check_parts
+from encoders.support.validation import Positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class DriftOptions(StudyOptions):
+class DriftOptions(SplitBlocksOptions):
     """Distance of features to those at K = 0, and nearest neighbours across K.
 
     Images are divided into M parts. For every K: the mean distance of an image's feature (the
@@ -28,7 +30,6 @@ class DriftOptions(StudyOptions):
     K = 0, so that it says whether features at K can stand in for those of the whole encoder.
 
     Attributes:
-        split_blocks: Every K; None = all of 0 to the depth.
         parts: Every M.
         train_scenes: Most scenes of the training split to search for neighbours, spread evenly;
             None = all.
@@ -36,7 +37,6 @@ class DriftOptions(StudyOptions):
         temperature: Of the votes' weights, exp(cosine / temperature).
     """
 
-    split_blocks: tuple[NotNegative, ...] | None = None
     parts: tuple[Positive, ...] = (4, 16)
     train_scenes: Annotated[Positive | None, PROBE_SCENES] = None
     neighbours: Positive = 20
@@ -45,7 +45,6 @@ class DriftOptions(StudyOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_parts("parts", self.parts)
-        check_distinct("split_blocks", self.split_blocks)
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}; expected more than 0")
 
@@ -70,22 +69,15 @@ class DriftStudy(Study[DriftOptions]):
         """Opens the encoder and both splits."""
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
+            open_both,
+            open_training_scenes,
             splits_of,
             ways_to_divide,
         )
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.training = open_scenes(
-            options, image_size=size, split="train", most=options.train_scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
+        self.subject, self.scenes = open_both(options, options.encoder)
+        self.training = open_training_scenes(self.subject, options.train_scenes)
         self.ways = ways_to_divide(self.subject, options.parts, len(self.scenes))
         self.splits = splits_of(self.subject, options.split_blocks)
         if len(self.training) < options.neighbours:
@@ -94,6 +86,14 @@ class DriftStudy(Study[DriftOptions]):
                 f"{options.neighbours} neighbours asked for"
             )
         return identity(self.subject, self.scenes, self.training)
+
+    def idle(self) -> Iterator[Idle]:
+        """How votes are weighted, where there is one."""
+        yield from super().idle()
+        if min(self.options.neighbours, len(self.training)) == 1:
+            yield Idle(
+                "temperature", "one neighbour votes alone", "let several vote (--neighbours 20)"
+            )
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A division at a time, at every K."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,9 +17,10 @@ from agents.studies.columns import (
     accuracy_columns,
     difference_columns,
 )
-from agents.studies.options import StudyOptions, check_distinct
-from agents.studies.training import SMOKE_TRAINING, TrainingOptions
-from encoders.support.validation import NotNegative, Positive, Share
+from agents.studies.idle import Idle
+from agents.studies.options import SplitBlocksOptions, check_distinct
+from agents.studies.training import SMOKE_TRAINING, TrainingOptions, check_training_device
+from encoders.support.validation import Positive, Share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,7 @@ _REFERENCE = "random"
 
 
 @dataclasses.dataclass(frozen=True)
-class EmergentOptions(StudyOptions):
+class EmergentOptions(SplitBlocksOptions):
     """AME on a masked autoencoder as it is, and fine-tuned with its own loss at sampled (K, M).
 
     The encoder, which needs a decoder, is fine-tuned with the loss of masked autoencoders alone: a
@@ -52,7 +54,6 @@ class EmergentOptions(StudyOptions):
         training: Hyper-parameters of the fine-tuning.
     """
 
-    split_blocks: tuple[NotNegative, ...] | None = None
     agents: tuple[str, ...] = ("ame", "random", "checkerboard")
     glimpse_size: Positive = 2
     num_glimpses: Positive = 8
@@ -64,10 +65,13 @@ class EmergentOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("split_blocks", "agents"):
-            check_distinct(name, getattr(self, name))
-        if not self.visible:
-            raise ValueError("visible=0; expected more than 0, and at most 1")
+        check_training_device(self.device)
+        check_distinct("agents", self.agents)
+        if not 0 < self.visible < 1:
+            raise ValueError(
+                f"visible={self.visible:g}; expected more than 0 and less than 1, for a masked "
+                "autoencoder learns to paint what it has not seen"
+            )
 
 
 class Emergent(Study[EmergentOptions]):
@@ -97,22 +101,15 @@ class Emergent(Study[EmergentOptions]):
         from agents.studies.exploring import Explorer
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
+            open_both,
+            open_training_scenes,
             splits_of,
             ways_to_divide,
         )
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.training = open_scenes(
-            options, image_size=size, split="train", most=options.train_scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
+        self.subject, self.scenes = open_both(options, options.encoder)
+        self.training = open_training_scenes(self.subject, options.train_scenes)
         if self.subject.encoder.decoder is None:
             raise ValueError(
                 f"encoder {options.encoder!r} has no decoder, so it is no masked autoencoder and "
@@ -127,6 +124,11 @@ class Emergent(Study[EmergentOptions]):
         for agent in self.agents:  # refuses what cannot act here
             self._explorer(Explorer, self.subject, agent, self.splits[0])
         return identity(self.subject, self.scenes, self.training)
+
+    def idle(self) -> Iterator[Idle]:
+        """The class head's part of the loss, for pixels alone are painted."""
+        yield from super().idle()
+        yield Idle("label_smoothing", "the fine-tuning has the loss of masked autoencoders alone")
 
     def _explorer(self, kind: Any, subject: Subject, agent: str, split: int) -> Any:
         return kind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -11,8 +12,9 @@ import tyro
 from agents.commands.options import ENCODER
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import ACCURACY_COLUMNS, LEADING_COLUMNS, accuracy_columns
-from agents.studies.options import StudyOptions, check_distinct, check_parts
-from agents.studies.training import RECIPES, SMOKE_TRAINING, TrainingOptions
+from agents.studies.idle import Idle
+from agents.studies.options import SplitBlocksOptions, check_distinct, check_parts
+from agents.studies.training import RECIPES, SMOKE_TRAINING, TrainingOptions, check_training_device
 from encoders.support.validation import NotNegative, Positive
 from encoders.training.config import EncoderShape
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class EndToEndOptions(StudyOptions):
+class EndToEndOptions(SplitBlocksOptions):
     """The same encoder trained twice, with K and M sampled and classically, and measured over both.
 
     Training is end to end on whole images with a class head: classically as one part at K = 0, or
@@ -48,16 +50,15 @@ class EndToEndOptions(StudyOptions):
     second_data_root: Path | None = None
     second_split: str = "test"
     seed: tuple[NotNegative, ...] = (0, 1, 2)  # type: ignore[assignment]
-    split_blocks: tuple[NotNegative, ...] | None = None
     parts: tuple[Positive, ...] | None = None
     shape: tyro.conf.OmitArgPrefixes[EncoderShape] = EncoderShape(decoder_width=0)
     training: tyro.conf.OmitArgPrefixes[TrainingOptions] = TrainingOptions()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_training_device(self.device)
         check_parts("parts", self.parts)
-        for name in ("seed", "split_blocks"):
-            check_distinct(name, getattr(self, name))
+        check_distinct("seed", self.seed)
         if self.second_split not in ("train", "val", "test"):
             raise ValueError(f"second_split={self.second_split!r}; expected train, val or test")
 
@@ -105,11 +106,6 @@ class EndToEnd(Study[EndToEndOptions]):
         if options.encoder is not None:
             from agents.studies.subjects import image_size_of
 
-            if options.shape not in (EndToEndOptions.shape, self.smoke["shape"]):
-                raise ValueError(
-                    f"--encoder {options.encoder} keeps its own sizes; leave those of a new "
-                    "encoder (--width, --depth, ...) out"
-                )
             size = image_size_of(options, options.encoder)
         self.scenes = open_scenes(
             options, image_size=size, split=options.split, most=options.scenes
@@ -168,6 +164,20 @@ class EndToEnd(Study[EndToEndOptions]):
         if encoder.config.class_names != names:
             encoder = encoder.with_head(names, seed)
         return encoder
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to a second test set, a new encoder or a decoder where there is none."""
+        yield from super().idle()
+        options = self.options
+        if options.second_data_root is None:
+            why = "there is no second test set"
+            yield Idle("second_split", why, "give one (--second-data-root)")
+        if options.encoder is not None:
+            why = f"--encoder {options.encoder} keeps its own sizes"
+            for field in dataclasses.fields(EncoderShape):
+                yield Idle(field.name, why, "leave --encoder out for a new encoder")
+        for name in ("decoder_width", "decoder_depth", "decoder_num_heads"):
+            yield Idle(name, "the encoders are trained for classes alone, without a decoder")
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A pair of encoders for every seed, each trained and then measured."""

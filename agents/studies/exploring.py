@@ -58,6 +58,7 @@ class Explorer:
             split_block=split_block,
             observe=tuple(required_observables([agent])) or ("latent",),
             device=options.device,
+            precision=options.precision,
         )
         self._env = ActiveExplorationVectorEnv(
             min(options.batch_size, len(scenes)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -14,14 +15,15 @@ from agents.studies.columns import (
     accuracy_columns,
     difference_columns,
 )
+from agents.studies.idle import Idle, nothing_random, without_probes
 from agents.studies.options import (
     PROBE_SCENES,
     ReadoutName,
-    StudyOptions,
+    SplitBlocksOptions,
     check_distinct,
     check_parts,
 )
-from encoders.support.validation import NotNegative, Positive
+from encoders.support.validation import Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class GridOptions(StudyOptions):
+class GridOptions(SplitBlocksOptions):
     """Accuracy over (K, M), with the FLOPs of every point.
 
     Every image is divided into M rectangular parts; each goes through the first K blocks with a
@@ -44,7 +46,6 @@ class GridOptions(StudyOptions):
     and with one trained with K and M sampled; probes learn from the training split.
 
     Attributes:
-        split_blocks: Every K; None = all of 0 to the depth.
         parts: Every M; None = all of 1, 2, 3, 4, 6, 8, 9, 12, 16 that the grid can be divided into.
         readouts: How classes are read: own, probe, sampled; None = all that there are.
         train_scenes: How many scenes probes learn from; None = the whole training split.
@@ -52,7 +53,6 @@ class GridOptions(StudyOptions):
         probe_weight_decay: Of probes.
     """
 
-    split_blocks: tuple[NotNegative, ...] | None = None
     parts: tuple[Positive, ...] | None = None
     readouts: tuple[ReadoutName, ...] | None = None
     train_scenes: Annotated[Positive | None, PROBE_SCENES] = 4096
@@ -62,7 +62,6 @@ class GridOptions(StudyOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_parts("parts", self.parts)
-        check_distinct("split_blocks", self.split_blocks)
         check_distinct("readouts", self.readouts)
         if not self.probe_weight_decay > 0:
             raise ValueError(f"probe_weight_decay={self.probe_weight_decay}; expected more than 0")
@@ -89,19 +88,14 @@ class Grid(Study[GridOptions]):
         from agents.studies.readouts import available
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
+            open_both,
+            open_training_scenes,
             splits_of,
             ways_to_divide,
         )
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
+        self.subject, self.scenes = open_both(options, options.encoder)
         self.ways = ways_to_divide(self.subject, options.parts, len(self.scenes))
         self.splits = splits_of(self.subject, options.split_blocks)
         self.readouts, why = available(self.subject, self.scenes, options.readouts)
@@ -109,11 +103,16 @@ class Grid(Study[GridOptions]):
             self.note(why)
         self.training = None
         if set(self.readouts) - {"own"}:
-            self.training = open_scenes(
-                options, image_size=size, split="train", most=options.train_scenes
-            )
+            self.training = open_training_scenes(self.subject, options.train_scenes)
         sets = [each for each in (self.scenes, self.training) if each is not None]
         return identity(self.subject, *sets)
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to probes that are not trained."""
+        yield from super().idle()
+        yield from without_probes(self.readouts, "--readouts")
+        if "sampled" not in self.readouts:
+            yield nothing_random("--readouts sampled draws K and M")
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A division at a time, at every K."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from agents.commands.options import DEFAULT_ENV, ENCODER, THREADS, EnvironmentOptions
+from agents.studies.idle import Idle, without_orientation, without_procedural_scenes
 from ave_env.choices import Split
-from encoders.layers.divisions import PART_COUNTS
+from encoders.layers.divisions import PART_COUNTS, Division
 from encoders.support.choices import TrainingPrecision
 from encoders.support.devices import check_device_name
 from encoders.support.validation import NotNegative, Positive, check_fields
@@ -80,6 +82,10 @@ class StudyOptions:
         """Names of all encoders that the study is about."""
         return (self.encoder,) if isinstance(self.encoder, str) else tuple(self.encoder)
 
+    def idle(self) -> Iterator[Idle]:
+        """Options that do nothing beside the others."""
+        yield from without_procedural_scenes(self.env, self.data_root)
+
     def environment(self, encoder: str) -> EnvironmentOptions:
         """The environment whose scenes an encoder sees, with the sizes of the encoder.
 
@@ -128,6 +134,63 @@ def check_distinct(name: str, values: tuple[Any, ...] | None) -> None:
         raise ValueError(f"{name}={words}; expected at least one, and each only once")
 
 
+@dataclasses.dataclass(frozen=True)
+class SplitBlocksOptions(StudyOptions):
+    """What studies over K are told.
+
+    Attributes:
+        split_blocks: Every K; None = all of 0 to the depth.
+    """
+
+    split_blocks: tuple[NotNegative, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_distinct("split_blocks", self.split_blocks)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneDivisionOptions(StudyOptions):
+    """What studies of images in parts are told, the same parts for all.
+
+    Attributes:
+        parts: M.
+        transposed: Whether rows and columns of parts change places.
+    """
+
+    parts: Positive = 16
+    transposed: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_parts("parts", self.parts)
+
+    @property
+    def way(self) -> Division:
+        """How images are divided."""
+        return Division(self.parts, self.transposed)
+
+    def idle(self) -> Iterator[Idle]:
+        """The orientation, of parts that have none."""
+        yield from super().idle()
+        yield from without_orientation(self.way)
+
+
 PROBE_SCENES = tyro.conf.arg(
     help="Most scenes of the training split that linear probes learn from, spread evenly over it."
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class OneReadoutOptions(StudyOptions):
+    """What studies are told in which classes are read in one way.
+
+    Attributes:
+        readout: How classes are read: own, the encoder's head; probe, a linear probe trained at
+            (0, 1); sampled, one trained with K and M sampled. None = own where it was trained for
+            these classes, else probe.
+        train_scenes: How many scenes probes learn from; None = the whole training split.
+    """
+
+    readout: ReadoutName | None = None
+    train_scenes: Annotated[Positive | None, PROBE_SCENES] = 4096

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.studies.base import Section, Study
 from agents.studies.columns import LEADING_COLUMNS
-from agents.studies.options import StudyOptions, check_distinct, check_parts
-from encoders.support.validation import NotNegative, Positive
+from agents.studies.options import OneDivisionOptions, SplitBlocksOptions
+from encoders.support.validation import Positive
 
 if TYPE_CHECKING:
     from agents.studies.table import PointTable
 
 
 @dataclasses.dataclass(frozen=True)
-class ProjectionOptions(StudyOptions):
+class ProjectionOptions(SplitBlocksOptions, OneDivisionOptions):
     """t-SNE of features at several K, all in one plane.
 
     The features of the same scenes at every K are projected together, so that a scene that does not
@@ -24,22 +24,12 @@ class ProjectionOptions(StudyOptions):
 
     Attributes:
         split_blocks: Every K; None = 0, one and two thirds of the depth, and the depth.
-        parts: M.
-        transposed: Whether rows and columns of parts change places.
         scenes: Most scenes, spread evenly over the split; None = all of it.
         perplexity: About how many neighbours count.
     """
 
     scenes: Positive | None = 500
-    split_blocks: tuple[NotNegative, ...] | None = None
-    parts: Positive = 16
-    transposed: bool = False
     perplexity: float = 30.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_parts("parts", self.parts)
-        check_distinct("split_blocks", self.split_blocks)
 
 
 class Projection(Study[ProjectionOptions]):
@@ -60,28 +50,20 @@ class Projection(Study[ProjectionOptions]):
         """Opens encoder and scenes."""
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
-            require_enough,
+            open_both,
+            require_divided,
             splits_of,
         )
         from encoders.analysis.projection import require_scikit_learn
-        from encoders.layers.divisions import Division
 
         require_scikit_learn()
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
-        self.way = Division(options.parts, options.transposed)
-        self.way.labels(self.subject.encoder.grid)  # refuses a grid that cannot be divided so
+        self.subject, self.scenes = open_both(options, options.encoder)
+        self.way = options.way
+        require_divided(self.subject, self.way, len(self.scenes))
         depth = self.subject.depth
         thirds = tuple(sorted({0, depth // 3, 2 * depth // 3, depth}))
         self.splits = splits_of(self.subject, options.split_blocks or thirds)
-        require_enough(len(self.scenes), options.parts)
         count = len(self.scenes) * len(self.splits)
         if not 0 < options.perplexity < count:
             raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.studies.options import ReadoutName
-from agents.studies.subjects import SceneSet, Subject, batches, open_scenes
+from agents.studies.subjects import SceneSet, Subject, batches, open_training_scenes
 from encoders.analysis.divided import DividedFeatures
 from encoders.analysis.probe import LinearProbe, fit_probe
 from encoders.layers.divisions import Division, divisions
@@ -225,7 +225,5 @@ def open_one_readout(
         why = f"{why.partition(':')[0]}: classes are read with a {TITLES[name]}"
     training = None
     if name != "own":
-        training = open_scenes(
-            subject.options, image_size=scenes.scenes.image_size, split="train", most=most
-        )
+        training = open_training_scenes(subject, most)
     return OneReadout(subject, name, why, training)

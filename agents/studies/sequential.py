@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,14 +11,14 @@ from agents.commands.options import named
 from agents.registry import AGENTS
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import ACCURACY_COLUMNS, LEADING_COLUMNS, accuracy_columns
+from agents.studies.idle import Idle, nothing_random, without_probes
 from agents.studies.options import (
-    PROBE_SCENES,
-    ReadoutName,
-    StudyOptions,
+    OneDivisionOptions,
+    OneReadoutOptions,
+    SplitBlocksOptions,
     check_distinct,
-    check_parts,
 )
-from encoders.support.validation import NotNegative, Positive
+from encoders.support.validation import Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ _AGENT = named(
 
 
 @dataclasses.dataclass(frozen=True)
-class SequentialOptions(StudyOptions):
+class SequentialOptions(SplitBlocksOptions, OneDivisionOptions, OneReadoutOptions):
     """Accuracy after every part of an image, and the FLOPs so far, at every K.
 
     Every image is divided into M parts, which are seen one after another and encoded once each; a
@@ -45,31 +46,17 @@ class SequentialOptions(StudyOptions):
     its environment, at the encoder's default K; the same glimpses are then encoded at every K.
 
     Attributes:
-        split_blocks: Every K; None = all of 0 to the depth.
-        parts: M.
-        transposed: Whether rows and columns of parts change places.
         orders: In which order the parts come.
         agent: Also let this agent choose glimpses in the place of parts.
         glimpse_size: Side of such a glimpse in patches.
-        readout: How classes are read: own, the encoder's head; probe, a linear probe trained at
-            (0, 1); sampled, one trained with K and M sampled. None = own where it was trained for
-            these classes, else probe.
-        train_scenes: How many scenes probes learn from; None = the whole training split.
     """
 
-    split_blocks: tuple[NotNegative, ...] | None = None
-    parts: Positive = 16
-    transposed: bool = False
     orders: tuple[Order, ...] = ("fixed", "shuffled")
     agent: Annotated[str | None, _AGENT] = None
     glimpse_size: Positive = 2
-    readout: ReadoutName | None = None
-    train_scenes: Annotated[Positive | None, PROBE_SCENES] = 4096
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_parts("parts", self.parts)
-        check_distinct("split_blocks", self.split_blocks)
         if self.orders or self.agent is None:
             check_distinct("orders", self.orders)
 
@@ -95,23 +82,15 @@ class Sequential(Study[SequentialOptions]):
         from agents.studies.readouts import open_one_readout
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
-            require_enough,
+            open_both,
+            require_divided,
             splits_of,
         )
-        from encoders.layers.divisions import Division
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes
-        )
-        self.subject = open_subject(options, options.encoder, size)
-        self.way = Division(options.parts, options.transposed)
-        self.way.labels(self.subject.encoder.grid)  # refuses a grid that cannot be divided so
-        require_enough(len(self.scenes), options.parts)
+        self.subject, self.scenes = open_both(options, options.encoder)
+        self.way = options.way
+        require_divided(self.subject, self.way, len(self.scenes))
         self.splits = splits_of(self.subject, options.split_blocks)
         self.readout = open_one_readout(
             self.subject, self.scenes, options.readout, most=options.train_scenes
@@ -131,6 +110,21 @@ class Sequential(Study[SequentialOptions]):
                 num_glimpses=options.parts,
             )
         return identity(self.subject, self.scenes, *self.readout.sets)
+
+    def idle(self) -> Iterator[Idle]:
+        """What belongs to an agent, to parts or to a probe where there is none."""
+        yield from super().idle()
+        options = self.options
+        yield from without_probes([self.readout.name], "--readout")
+        if options.agent is None:
+            why = "no agent looks at glimpses"
+            yield Idle("glimpse_size", why, "let one look (--agent NAME)")
+        if not options.orders:
+            why = "nothing is divided into parts, the agent alone looks"
+            yield Idle("transposed", why, "choose orders of parts (--orders fixed)")
+        drawn = "shuffled" in options.orders or options.agent is not None
+        if not drawn and self.readout.name != "sampled":
+            yield nothing_random("--orders shuffled draws the order of parts")
 
     @property
     def _orders(self) -> list[str]:

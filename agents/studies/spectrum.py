@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.studies.base import Section, Study, table_section
 from agents.studies.columns import LEADING_COLUMNS
-from agents.studies.options import StudyOptions, check_distinct, check_parts
-from encoders.support.validation import NotNegative, Positive
+from agents.studies.idle import Idle, nothing_random
+from agents.studies.options import OneDivisionOptions, SplitBlocksOptions
+from encoders.support.validation import Positive
 
 if TYPE_CHECKING:
     from agents.studies.table import PointTable, Row
 
 
 @dataclasses.dataclass(frozen=True)
-class SpectrumOptions(StudyOptions):
+class SpectrumOptions(SplitBlocksOptions, OneDivisionOptions):
     """Fourier spectrum and variance of patch tokens after every block, at every K.
 
     As in "How Do Vision Transformers Work?" (ICLR 2022): the tokens after each block are maps in
@@ -25,21 +27,10 @@ class SpectrumOptions(StudyOptions):
     are in M parts, and the tokens of all parts are put together into one map.
 
     Attributes:
-        split_blocks: Every K; None = all of 0 to the depth.
-        parts: M.
-        transposed: Whether rows and columns of parts change places.
         scenes: Most scenes, spread evenly over the split; None = all of it.
     """
 
     scenes: Positive | None = 500
-    split_blocks: tuple[NotNegative, ...] | None = None
-    parts: Positive = 16
-    transposed: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_parts("parts", self.parts)
-        check_distinct("split_blocks", self.split_blocks)
 
 
 class Spectrum(Study[SpectrumOptions]):
@@ -60,33 +51,30 @@ class Spectrum(Study[SpectrumOptions]):
         """Opens encoder and scenes; classes are not needed."""
         from agents.studies.subjects import (
             identity,
-            image_size_of,
-            open_scenes,
-            open_subject,
-            require_enough,
+            open_both,
+            require_divided,
             splits_of,
         )
         from encoders.analysis.spectrum import diagonal_frequencies
-        from encoders.layers.divisions import Division
 
         options = self.options
-        size = image_size_of(options, options.encoder)
-        self.scenes = open_scenes(
-            options, image_size=size, split=options.split, most=options.scenes, classes=False
-        )
-        self.subject = open_subject(options, options.encoder, size)
+        self.subject, self.scenes = open_both(options, options.encoder, classes=False)
         grid = self.subject.encoder.grid
-        self.way = Division(options.parts, options.transposed)
-        self.way.labels(grid)  # refuses a grid that cannot be divided so
+        self.way = options.way
+        require_divided(self.subject, self.way, len(self.scenes))
         if min(grid) < 4:
             raise ValueError(
                 f"encoder {self.subject.name!r} sees {grid[0]}x{grid[1]} patches; a spectrum needs "
                 "at least 4 along either side: choose larger images (--image-size)"
             )
-        require_enough(len(self.scenes), options.parts)
         self.splits = splits_of(self.subject, options.split_blocks)
         self.frequencies = diagonal_frequencies(*grid).tolist()
         return identity(self.subject, self.scenes)
+
+    def idle(self) -> Iterator[Idle]:
+        """The seed."""
+        yield from super().idle()
+        yield nothing_random()
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """One K after another."""

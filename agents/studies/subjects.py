@@ -148,6 +148,27 @@ def open_scenes(
     return found
 
 
+def open_both(
+    options: StudyOptions, name: str, *, classes: bool = True
+) -> tuple[Subject, SceneSet]:
+    """Opens an encoder, and the scenes to measure on at its size; as `open_subject`, `open_scenes`.
+
+    Raises:
+        ValueError: One of them cannot be opened, or they do not fit.
+    """
+    size = image_size_of(options, name)
+    scenes = open_scenes(
+        options, image_size=size, split=options.split, most=options.scenes, classes=classes
+    )
+    return open_subject(options, name, size), scenes
+
+
+def open_training_scenes(subject: Subject, most: int | None) -> SceneSet:
+    """Opens scenes of the training split at the size of an encoder; as `open_scenes`."""
+    size = subject.encoder.config.image_size
+    return open_scenes(subject.options, image_size=size, split="train", most=most)
+
+
 def image_size_of(options: StudyOptions, name: str) -> tuple[int, int]:
     """Height and width of the scenes that an encoder is shown; says where they are the encoder's.
 
@@ -192,6 +213,21 @@ def ways_to_divide(subject: Subject, parts: tuple[int, ...] | None, count: int) 
         )
     require_enough(count, max(way.parts for way in ways))
     return ways
+
+
+def require_divided(subject: Subject, way: Division, count: int) -> None:
+    """Refuses what cannot be measured in parts.
+
+    Args:
+        subject: Whose grid.
+        way: How it is to be divided.
+        count: Scenes that there are.
+
+    Raises:
+        ValueError: The grid cannot be divided so, or there are fewer scenes than parts.
+    """
+    way.labels(subject.encoder.grid)
+    require_enough(count, way.parts)
 
 
 def require_enough(count: int, parts: int) -> None:

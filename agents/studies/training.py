@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +49,20 @@ class TrainingOptions:
         check_fields(self)
 
 
+def check_training_device(device: str) -> None:
+    """Refuses a device that nothing is trained on.
+
+    Raises:
+        ValueError: It is not auto, cpu or cuda.
+    """
+    if device not in _DEVICES:
+        raise ValueError(
+            f"device={device!r}; expected {', '.join(_DEVICES)} in a study that trains encoders "
+            "(which of several GPUs is up to CUDA_VISIBLE_DEVICES)"
+        )
+
+
+_DEVICES = ("auto", "cpu", "cuda")
 SMOKE_TRAINING = TrainingOptions(epochs=1, epoch_size=32, train_batch_size=16, validation_size=16)
 
 
@@ -125,14 +141,26 @@ def train_encoder(
         folder,
         glimpses=glimpses,
         class_names=train.class_names,
-        device="cpu" if options.device == "cpu" else "auto",
+        device=options.device,
     )
     if (folder / STATE_FILE).is_file():
         trainer.resume()
-    trainer.run()
+    try:
+        trainer.run()
+    except BaseException:
+        if not (folder / STATE_FILE).is_file():  # logs of what begins anew
+            _discard(folder)
+        raise
     if trainer.step < trainer.total_steps:
         raise KeyboardInterrupt
     return trainer.encoder.eval()
+
+
+def _discard(folder: Path) -> None:
+    """Removes a folder, and the one that it is in where that is empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
 
 
 def training_gflops(encoder: Any, recipe: Recipe) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,8 +18,15 @@ from agents.studies.columns import (
     accuracy_columns,
     difference_columns,
 )
+from agents.studies.idle import Idle
 from agents.studies.options import StudyOptions, check_distinct
-from agents.studies.training import RECIPE_TITLES, RECIPES, SMOKE_TRAINING, TrainingOptions
+from agents.studies.training import (
+    RECIPE_TITLES,
+    RECIPES,
+    SMOKE_TRAINING,
+    TrainingOptions,
+    check_training_device,
+)
 from encoders.support.validation import NotNegative
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ class TransferOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_training_device(self.device)
         check_distinct("encoder", self.encoder)
         check_distinct("seed", self.seed)
 
@@ -136,6 +145,15 @@ class Transfer(Study[TransferOptions]):
     def _points(self, depth: int) -> list[tuple[str, int, int]]:
         """Name, K and M of every point."""
         return [(f"({k}, {m}) of {_OF_DEPTH}", round(k * depth / _OF_DEPTH), m) for k, m in POINTS]
+
+    def idle(self) -> Iterator[Idle]:
+        """Whether weights of timm's models are the published ones, where there is none of them."""
+        from encoders.registry import TIMM_PREFIX
+
+        yield from super().idle()
+        if not any(name.startswith(TIMM_PREFIX) for name in self.options.encoder):
+            why = f"none of the encoders is a model of timm ({TIMM_PREFIX}NAME)"
+            yield Idle("pretrained", why, f"give one, such as {TIMM_PREFIX}deit_tiny_patch16_224")
 
     def measure(self, table: PointTable, folder: Path) -> None:
         """A pair at a time, for their differences are paired."""

@@ -27,13 +27,20 @@ def load(name):
     return module
 
 
+def attempt(script, *arguments):
+    command = [sys.executable, ROOT / script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 def run(script, *arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    done = attempt(script, *arguments)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -148,24 +155,70 @@ def test_a_bounded_memory_stops_growing(tmp_path):
 
 
 def test_points_of_accuracy_and_cost_are_computed_once(tmp_path):
-    first = run("benchmarks/pareto.py", "--smoke", "--output", tmp_path)
+    first = run("benchmarks/pareto.py", "--smoke", "--seeds", 0, 1, "--output", tmp_path)
     points = {path: path.stat().st_mtime_ns for path in (tmp_path / "points").iterdir()}
-    assert len(points) == first.count("GFLOPs") == 3
-    again = run("benchmarks/pareto.py", "--smoke", "--output", tmp_path)
+    assert len(points) == first.count("GFLOPs") == 6
+    again = run("benchmarks/pareto.py", "--smoke", "--seeds", 0, 1, "--output", tmp_path)
     assert "GFLOPs" not in again
     assert points == {path: path.stat().st_mtime_ns for path in (tmp_path / "points").iterdir()}
     assert (tmp_path / "pareto.png").read_bytes()[:4] == b"\x89PNG"
-    with (tmp_path / "pareto.csv").open() as file:
-        rows = {row["reduction"]: row for row in csv.DictReader(file)}
-    alone = rows["none"]
-    assert alone["way"] == "TORE alone"
-    assert float(alone["gflops_share"]) == 1
-    assert float(alone["difference"]) == 0
-    for text in ("tome:r=2", "evit:keep_rate=0.5"):
-        assert rows[text]["way"] == "both"
-        assert float(rows[text]["gflops"]) < float(alone["gflops"])
-        low, high = (float(rows[text][f"difference_{end}"]) for end in ("lo", "hi"))
-        assert low <= float(rows[text]["difference"]) <= high
+    rows = {(row["reduction"], row["seed"]): row for row in table(tmp_path / "pareto.csv")}
+    for seed in "01":
+        alone = rows["none", seed]
+        assert alone["way"] == "TORE alone"
+        assert float(alone["gflops_share"]) == float(alone["time_share"]) == 1
+        assert float(alone["difference"]) == 0
+        for text in ("tome:r=2", "evit:keep_rate=0.5"):
+            assert rows[text, seed]["way"] == "both"
+            assert float(rows[text, seed]["gflops"]) < float(alone["gflops"])
+    for row in table(tmp_path / "named.csv"):
+        assert row["seeds"] == "-/0 -/1"
+        assert row["different_scenes"] == "64"
+        own = [float(rows[row["reduction"], seed]["accuracy"]) for seed in "01"]
+        assert float(row["accuracy"]) == pytest.approx(np.mean(own))
+        low, high = (float(row[f"difference_{end}"]) for end in ("lo", "hi"))
+        assert low <= float(row["difference"]) <= high
+
+
+def test_trained_encoders_are_on_the_map_beside_what_they_started_from(tmp_path):
+    def train(name, *arguments):
+        run("train_encoder.py", "--smoke", "--name", name, "--output", tmp_path, *arguments)
+        (folder,) = tmp_path.glob(f"*-{name}-*")
+        return folder
+
+    plain = train("plain")
+    reducing = train("reducing", "--init-from", plain, "--reduction", "tome:r=1", "--seed", 3)
+    control = train("control", "--init-from", plain, "--seed", 3)
+    output = tmp_path / "map"
+    script = ("benchmarks/pareto.py", "--smoke", "--split-blocks", 1, "--output", output)
+    script += ("--reductions", "none", "--beside", "timm/vit_tiny_patch16_224")
+    run(*script, "--encoder", plain, "--trained", reducing, "--control", control)
+    rows = {
+        (row["training"], row["training_seed"], row["reduction"]): row
+        for row in table(output / "pareto.csv")
+    }
+    assert set(rows) == {
+        ("none", "0", "none"),
+        *(("with the reduction", "3", text) for text in ("none", "tome:r=1")),
+        *(("as long without", "3", text) for text in ("none", "tome:r=1")),
+    }
+    for row in rows.values():
+        assert row["plain_hash"] == rows["none", "0", "none"]["weights_hash"]
+        assert row["beside_split_block"] == "6"
+        assert float(row["beside_time_share"]) > 0
+    named = table(output / "named.csv")
+    compared = {row["reference"] for row in named if row["training"] == "with the reduction"}
+    assert "most accurate K of the control" in compared
+    assert {row["against"] for row in named} == {"K=1"}
+
+    for arguments, words in (
+        (("--trained", plain), r"--trained .*no reduction.*--control"),
+        (("--control", reducing), r"--control .*tome:r=1.*--trained"),
+        (("--encoder", control, "--trained", reducing), r"trained from weights .*--encoder"),
+    ):
+        failed = attempt(*script, "--encoder", plain, *arguments)
+        assert failed.returncode
+        assert re.fullmatch(f".*{words}.*\n", failed.stderr)
 
 
 def test_the_macro_f1_is_torchmetrics():
