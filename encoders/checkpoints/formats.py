@@ -15,8 +15,8 @@ from torch import Tensor
 from encoders.checkpoints.tensors import check_tensors
 from encoders.checkpoints.unwrapping import find_tensors
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.config import IMAGENET_MEAN, IMAGENET_STD
 from encoders.registry import FORMATS
+from encoders.stored_config import IMAGENET_MEAN, IMAGENET_STD
 
 Colours = tuple[float, float, float]
 

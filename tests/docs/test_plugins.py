@@ -19,6 +19,7 @@ from encoders.analysis.saliency import ClassSaliency
 from encoders.storage import load_encoder
 from encoders.testing import check_encoder
 from encoders.training.config import EncoderShape, TrainingConfig
+from encoders.training.family import Blueprint
 from encoders.training.trainer import EncoderTrainer
 
 ROOT = Path(__file__).parents[2]
@@ -68,12 +69,7 @@ def test_the_encoder_is_trained_by_the_loop_of_all_and_seen_through_by_a_teacher
 
     scenes = MemoryScenes()
     encoder = MeanPoolTraining.build(
-        EncoderShape(),
-        {"width": 16},
-        name="mine",
-        image_size=scenes.image_size,
-        class_names=CLASS_NAMES,
-        seed=0,
+        Blueprint(EncoderShape(), {"width": 16}, "mine", scenes.image_size, CLASS_NAMES)
     )
     config = TrainingConfig(
         epochs=12,

@@ -261,17 +261,17 @@ class MeanPoolTraining(FamilyTraining):
     smoke_sizes = {"width": 8}  # noqa: RUF012 (nobody changes it)
 
     @classmethod
-    def build(cls, shape, sizes, *, name, image_size, class_names, seed):
+    def build(cls, blueprint):
         """A new encoder with random weights; `--sizes width=64` arrives in `sizes`."""
-        if unknown := sorted(set(sizes) - {"width"}):
+        if unknown := sorted(set(blueprint.sizes) - {"width"}):
             raise ValueError(f"--sizes {unknown}: the family 'mean-pool' has width")
         config = MeanPoolConfig(
-            name=name,
-            image_size=image_size,
-            patch_size=shape.patch_size,
-            num_classes=len(class_names),
-            **sizes,
+            name=blueprint.name,
+            image_size=blueprint.image_size,
+            patch_size=blueprint.shape.patch_size,
+            num_classes=len(blueprint.class_names),
+            **blueprint.sizes,
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(blueprint.seed)
             return MeanPool(config).eval()
