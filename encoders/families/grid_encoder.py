@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
 from encoders.parts import EncoderPart
+from encoders.protocol import DECODER_OUTPUTS
 
 HEAD = "class_head"
 DECODED = ("cells", "pixels")
 _DECODER_PARTS = {
     "decoder.norm.": ("pixel_head", frozenset(("pixels",))),
     "decoder.pred.": ("pixel_head", frozenset(("pixels",))),
-    "decoder.": ("decoder", frozenset(DECODED)),
+    "decoder.": ("decoder", frozenset(DECODER_OUTPUTS)),
 }
 
 

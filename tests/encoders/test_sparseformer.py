@@ -173,6 +173,37 @@ def test_features_repaired_in_windows_are_those_of_the_whole_canvas(seed, form, 
         assert (observed.cost.spent.extractor <= most).all()
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_entropy_is_that_of_what_cells_ask_the_latent_tokens(form):
+    encoder = random_encoder(form)
+    kept = {}
+    for name in ("query", "key_value"):
+        layer = getattr(encoder.decoder, name)
+        layer.register_forward_hook(lambda _, __, out, name=name: kept.update({name: out}))
+    patches = torch.randn(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 9, 10], [31, -1, -1]])
+    outputs = ("entropy", "normalised_entropy")
+    state = encoder.init_state(2)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        observed = encoder.observe(patches, ids, state, outputs)
+    assert int(observed.cost.spent.total.sum()) == counter.get_total_flops() // 2
+    belief, classes = observed.belief, int(form == "btsp")
+
+    def heads(values):  # four of four channels
+        return values.double().unflatten(2, (4, 4)).transpose(1, 2)
+
+    query, key = heads(kept["query"]), heads(kept["key_value"][..., :16])
+    attention = (query @ key.mT / 2).softmax(-1)[..., classes:]
+    told = torch.distributions.Categorical(attention).entropy() / np.log(2)
+    rows = -(attention * attention.log2()).sum(-1)
+    for name, expected in (("normalised_entropy", told), ("entropy", rows)):
+        expected = expected.sum(1).masked_fill(state.known, 0.0).view(2, 4, 8).float()
+        torch.testing.assert_close(belief[name], expected, rtol=1e-4, atol=1e-5)
+        assert (belief[name] > 0).sum((1, 2)).tolist() == [29, 31]
+    if not classes:
+        torch.testing.assert_close(belief.entropy, belief.normalised_entropy)
+
+
 def test_pixels_that_were_not_seen_have_no_influence():
     encoder = random_encoder()
     beliefs = []

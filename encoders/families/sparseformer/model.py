@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from encoders.families.checks import check_images, checked_glimpse
 from encoders.families.grid_encoder import DECODED, GridEncoder
 from encoders.families.sparseformer.config import SparseFormerConfig
-from encoders.families.sparseformer.decoder import LatentDecoder
+from encoders.families.sparseformer.decoder import ENTROPIES, LatentDecoder
 from encoders.families.sparseformer.network import SparseFormer
 from encoders.families.sparseformer.state import AFTER, BEFORE, KnownPixels, reached_patches
 from encoders.flops.count import Cost, FlopCount
@@ -89,7 +89,8 @@ class SparseFormerEncoder(GridEncoder):
     def outputs(self) -> tuple[str, ...]:
         """Parts of the belief that it can compute: without a decoder or class head fewer."""
         named = {"latent": True, "tokens": True, "logits": self.config.num_classes}
-        named |= dict.fromkeys(DECODED, self.config.decoder_width) | {"regions": True}
+        named |= dict.fromkeys((*DECODED, *ENTROPIES), self.config.decoder_width)
+        named |= {"regions": True}
         return tuple(name for name, there in named.items() if there)
 
     @property
@@ -169,14 +170,15 @@ class SparseFormerEncoder(GridEncoder):
         features = self._with_unseen(state.features, state.known_cells)
         spent = self._cost(reached.sum(1).cpu().numpy(), chosen)
         anew = self._cost(state.tokens.numpy(), chosen)
-        return Observed(self._believe(features, chosen), state, Cost(spent, anew))
+        return Observed(self._believe(features, state.known, chosen), state, Cost(spent, anew))
 
     @torch.no_grad()
     def prior(self, outputs: Collection[str] = ("latent", "logits")) -> Belief:
         """The belief before any glimpse, batch of one: a constant of the weights."""
         chosen = self._check_outputs(outputs)
         state = self.init_state(1)
-        return self._believe(self._with_unseen(state.features, state.known_cells), chosen)
+        features = self._with_unseen(state.features, state.known_cells)
+        return self._believe(features, state.known, chosen)
 
     def forward(
         self,
@@ -205,7 +207,7 @@ class SparseFormerEncoder(GridEncoder):
         known = state.known_cells
         features = self.network.feat_extractor(inner)
         features = features * known.to(features)
-        return self._believe(self._with_unseen(features, known), chosen)
+        return self._believe(self._with_unseen(features, known), state.known, chosen)
 
     def forward_full(
         self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
@@ -213,7 +215,9 @@ class SparseFormerEncoder(GridEncoder):
         """The published model: the belief about normalised images `[B, 3, H, W]` seen whole."""
         check_images(self.config, images)
         chosen = self._check_outputs(outputs)
-        return self._believe(self.network.feat_extractor(images), chosen)
+        features = self.network.feat_extractor(images)
+        known = torch.ones(len(images), self.grid[0] * self.grid[1], dtype=torch.bool)
+        return self._believe(features, known.to(images.device), chosen)
 
     def flops(
         self,
@@ -275,7 +279,7 @@ class SparseFormerEncoder(GridEncoder):
             return features
         return torch.where(known, features, self.unseen.to(features)[:, None, None])
 
-    def _believe(self, features: Tensor, outputs: frozenset[str]) -> Belief:
+    def _believe(self, features: Tensor, known: Tensor, outputs: frozenset[str]) -> Belief:
         latents = self.network.look(features)
         belief = Belief(latent=latents.latent)
         if "tokens" in outputs:
@@ -283,7 +287,7 @@ class SparseFormerEncoder(GridEncoder):
         if "logits" in outputs:
             belief.logits = self.network.proj(latents.latent)
         if self.decoder is not None:
-            decoded = self.decoder(latents.tokens, latents.regions, features, outputs)
+            decoded = self.decoder(latents.tokens, latents.regions, features, known, outputs)
             for name, values in decoded.items():
                 setattr(belief, name, values)
         if "regions" in outputs:
