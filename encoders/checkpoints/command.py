@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from encoders.checkpoints.assumptions import list_assumptions
-from encoders.checkpoints.formats import find_format
+from encoders.checkpoints.found_format import find_format
 from encoders.checkpoints.importing import ImportOptions, read_encoder
 from encoders.checkpoints.published import describe_published, read_content
 from encoders.checkpoints.tensors import listed

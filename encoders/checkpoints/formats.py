@@ -1,21 +1,15 @@
-"""Weights of other families than Vision Transformers, as their authors publish them."""
+"""How weights of other families than Vision Transformers are published."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from encoders.checkpoints.tensors import check_tensors
-from encoders.checkpoints.unwrapping import find_tensors
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.registry import FORMATS
 from encoders.stored_config import IMAGENET_MEAN, IMAGENET_STD
 
 Colours = tuple[float, float, float]
@@ -87,68 +81,6 @@ class PublishedFormat(abc.ABC):
             ValueError: Tensors that do not make up such an encoder, or something that no tensor
                 tells and nobody has said.
         """
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FoundFormat:
-    """Weights whose format is known.
-
-    Attributes:
-        format: The format.
-        tensors: Under this package's names.
-    """
-
-    format: type[PublishedFormat]
-    tensors: dict[str, Tensor]
-
-    def load(self, wishes: Wishes) -> Any:
-        """The encoder, on the CPU and in evaluation mode.
-
-        Raises:
-            CheckpointError: The tensors do not make up such an encoder, or leave something open.
-        """
-        own = {"name", "image_size", *self.format.takes}
-        given = {each.name for each in dataclasses.fields(wishes) if getattr(wishes, each.name)}
-        if others := sorted(given - own):
-            raise CheckpointError(
-                f"{', '.join(others)}: of no use for {self.format.kind}; leave it out"
-            )
-        try:
-            encoder = self.format.build(self.tensors, wishes)
-        except (KeyError, IndexError) as error:
-            raise CheckpointError(f"{self.format.kind}: missing or misshapen {error}") from error
-        except ValueError as error:
-            raise CheckpointError(f"{self.format.kind}: {error}") from error
-        kinds = {each.dtype for each in self.tensors.values() if each.is_floating_point()}
-        encoder.to(functools.reduce(torch.promote_types, kinds, torch.float32))
-        check_tensors(encoder.state_dict(), self.tensors, self.format.kind)
-        encoder.load_state_dict(self.tensors)
-        return encoder.eval()
-
-
-def find_format(path: Path, content: object, branch: str | None) -> FoundFormat | None:
-    """The format of the content of a file; None where no family but Vision Transformers is found.
-
-    Args:
-        path: Of the file.
-        content: Names and tensors, or a dictionary that holds them among other things.
-        branch: Which of several models in one file, of `unwrapping.BRANCHES`.
-
-    Raises:
-        CheckpointError: There are no tensors, or not those of the branch.
-    """
-    if not isinstance(content, Mapping):
-        return None
-    try:
-        _, tensors = find_tensors(content, branch)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    for name in FORMATS:
-        format_ = FORMATS.resolve(name)
-        if (renamed := format_.renamed(tensors)) is not None:
-            return FoundFormat(format_, renamed)
-    return None
 
 
 def count(tensors: Mapping[str, Tensor], pattern: str) -> int:

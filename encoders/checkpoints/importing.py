@@ -12,7 +12,8 @@ from torch import Tensor
 
 from encoders.checkpoints.assembly import assemble
 from encoders.checkpoints.assumptions import list_assumptions
-from encoders.checkpoints.formats import FoundFormat, Wishes, find_format
+from encoders.checkpoints.formats import Wishes
+from encoders.checkpoints.found_format import FoundFormat, find_format
 from encoders.checkpoints.published import describe_published, interpret, read_content
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.config import EncoderConfig
