@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-FORMAT_VERSION = 1
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-# What few encoders have, and is written for them alone.
-_LEFT_OUT = (
-    *("interpolation", "assumed", "reduction", "reduction_in", "max_tokens"),
-    "objective",
-)
+from encoders.stored_config import IMAGENET_MEAN, IMAGENET_STD, StoredConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +25,7 @@ class DecoderConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(StoredConfig):
     """A glimpse encoder without its weights.
 
     Attributes:
@@ -70,6 +60,13 @@ class EncoderConfig:
             may be wrong.
     """
 
+    _TUPLES: ClassVar[tuple[str, ...]] = (*StoredConfig._TUPLES, "assumed")
+    _NESTED: ClassVar[Mapping[str, type]] = {"decoder": DecoderConfig}
+    _SELDOM: ClassVar[tuple[str, ...]] = (
+        *("interpolation", "assumed", "reduction", "reduction_in", "max_tokens"),
+        "objective",
+    )
+
     name: str
     vit: Mapping[str, Any]
     image_size: tuple[int, int]
@@ -92,52 +89,4 @@ class EncoderConfig:
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        height, width = self.image_size
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
-            )
-        if self.class_names is not None and len(self.class_names) != self.num_classes:
-            raise ValueError(
-                f"{len(self.class_names)} class names for a head with {self.num_classes} outputs"
-            )
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in one scene."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain JSON types, with the format version."""
-        values = dataclasses.asdict(self)
-        for name in _LEFT_OUT:
-            if not values[name]:
-                del values[name]
-        return {"format_version": FORMAT_VERSION, **values}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> EncoderConfig:
-        """Rebuilds a configuration from `to_dict`, e.g. after a trip through JSON.
-
-        Raises:
-            ValueError: The format is newer than this code, or a key is unknown or missing.
-        """
-        fields = dict(values)
-        version = fields.pop("format_version", FORMAT_VERSION)
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"encoder format version {version} is newer than {FORMAT_VERSION}; "
-                "upgrade active-visual-exploration"
-            )
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"unknown keys in the encoder configuration: {unknown}")
-        if fields.get("decoder") is not None:
-            fields["decoder"] = DecoderConfig(**fields["decoder"])
-        for key in ("image_size", "class_names", "mean", "std", "assumed"):
-            if fields.get(key) is not None:
-                fields[key] = tuple(fields[key])
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError(f"incomplete encoder configuration: {error}") from error
+        self.check_sizes()

@@ -2,7 +2,8 @@
 
 An *encoder* entry is a function without required arguments that returns an encoder; a *family*
 entry is a function that builds one with random weights from the configuration in its `config.json`;
-a *training* entry is the class that says how a family is trained.
+a *training* entry is the class that says how a family is trained; a *format* entry the one that
+reads weights as their authors publish them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from encoders.support.registry import Registry
 from encoders.support.validation import did_you_mean
 
 if TYPE_CHECKING:
+    from encoders.checkpoints.formats import PublishedFormat
     from encoders.training.family import FamilyTraining
 
 TIMM_PREFIX = "timm/"
@@ -60,9 +62,20 @@ TRAININGS: Registry[type[FamilyTraining]] = Registry(
     },
 )
 
+FORMATS: Registry[type[PublishedFormat]] = Registry(
+    "format of published weights",
+    "encoders.formats",
+    {
+        "sparseformer": "encoders.families.sparseformer.published:SparseFormerFormat",
+        "convmixer": "encoders.families.canvas.published:ConvMixerFormat",
+        "riformer": "encoders.families.canvas.published:RIFormerFormat",
+    },
+)
+
 register_encoder = ENCODERS.register
 register_family = FAMILIES.register
 register_training = TRAININGS.register
+register_format = FORMATS.register
 
 
 def training_of(family: str) -> type[FamilyTraining]:

@@ -303,6 +303,7 @@ def _encoder(
     """
     from encoders import GlimpseEncoder, create_encoder
     from encoders.storage import load_encoder, weights_hash
+    from encoders.training.family import Blueprint
     from encoders.training.loop import check_resumable
 
     if options.resume is not None:
@@ -316,14 +317,9 @@ def _encoder(
         if options.objective == "dino":
             shape = dataclasses.replace(shape, decoder_width=0)
         kind = training_of(options.family or _TORE)
-        new = kind.build(
-            shape,
-            {**(kind.smoke_sizes if options.smoke else {}), **options.sizes},
-            name=name,
-            image_size=image_size,
-            class_names=class_names,
-            seed=options.training.seed,
-        )
+        sizes = {**(kind.smoke_sizes if options.smoke else {}), **options.sizes}
+        seed = options.training.seed
+        new = kind.build(Blueprint(shape, sizes, name, image_size, class_names, seed))
         return (new.with_reduction(**reducing) if reducing else new), None
     source: Any = create_encoder(options.start, device="cpu")
     training_of(source.family)

@@ -13,6 +13,7 @@ from ave_env.registration import configure
 from encoders.registry import training_of
 from encoders.support.files import write_json
 from encoders.training.config import EncoderShape, TrainingConfig
+from encoders.training.family import Blueprint
 
 REFERENCE = "tore"
 TOLERANCE = 0.1
@@ -138,12 +139,14 @@ def build_model(name: str, settings: Settings, class_names: tuple[str, ...], see
     small = min(settings.image_size) < _SMALL_SCENES
     sizes = {**(model.small if small else model.sizes), **settings.sizes.get(name, {})}
     return training_of(model.family).build(
-        EncoderShape(patch_size=settings.patch_size, attention=model.attention),
-        sizes,
-        name=name,
-        image_size=settings.image_size,
-        class_names=class_names,
-        seed=seed,
+        Blueprint(
+            EncoderShape(patch_size=settings.patch_size, attention=model.attention),
+            sizes,
+            name,
+            settings.image_size,
+            class_names,
+            seed,
+        )
     )
 
 

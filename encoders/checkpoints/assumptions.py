@@ -12,7 +12,8 @@ from typing import Any
 
 from encoders.checkpoints.published import HUGGING_FACE_MAE, PublishedWeights
 from encoders.checkpoints.unwrapping import AME_OR_TORE, DINO, DISTILLED_DEIT, MAE, MOCO
-from encoders.config import IMAGENET_MEAN, IMAGENET_STD, EncoderConfig
+from encoders.config import EncoderConfig
+from encoders.stored_config import IMAGENET_MEAN, IMAGENET_STD
 
 # Epsilon of the layer norms of publications; all normalise colours by ImageNet's statistics and
 # have plain GELUs.

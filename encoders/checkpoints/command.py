@@ -12,8 +12,9 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from encoders.checkpoints.assumptions import list_assumptions
+from encoders.checkpoints.found_format import find_format
 from encoders.checkpoints.importing import ImportOptions, read_encoder
-from encoders.checkpoints.published import read_published
+from encoders.checkpoints.published import describe_published, read_content
 from encoders.checkpoints.tensors import listed
 from encoders.checkpoints.unwrapping import BRANCHES
 from encoders.checkpoints.weight_files import CheckpointError
@@ -123,10 +124,14 @@ def inspect(path: Path, options: ImportOptions) -> bool:
     if find_encoder_folder(path):
         print(f"{path}: an encoder of this package")
     else:
-        weights = read_published(path, options.get("branch"))
-        print(f"{path}: {weights.kind}\n{list_shapes(weights.tensors)}")
-        if weights.dropped:
-            print(f"  not part of the encoder, left out: {listed(weights.dropped)}")
+        content, branch = read_content(path), options.get("branch")
+        if (other := find_format(path, content, branch)) is not None:
+            print(f"{path}: {other.format.kind}\n{list_shapes(other.tensors)}")
+        else:
+            weights = describe_published(path, content, branch)
+            print(f"{path}: {weights.kind}\n{list_shapes(weights.tensors)}")
+            if weights.dropped:
+                print(f"  not part of the encoder, left out: {listed(weights.dropped)}")
     try:
         encoder = read_encoder(path, **options)
     except CheckpointError as error:
@@ -177,6 +182,8 @@ def _import_options(given: argparse.Namespace) -> ImportOptions:
     size, names = given.image_size, given.class_names
     return ImportOptions(
         image_size=tuple(size) if size else None,
+        patch_size=given.patch_size,
+        repeats=given.repeats,
         num_heads=given.num_heads,
         decoder_num_heads=given.decoder_num_heads,
         class_names=tuple(names.read_text("utf-8").splitlines()) if names else None,
@@ -214,6 +221,20 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("H", "W"),
         help="scenes to encode; position tables are fitted (default: as trained)",
+    )
+    command.add_argument(
+        "--patch-size",
+        type=int,
+        metavar="P",
+        help="side of the patches that scenes are seen by, where the weights know none (default: "
+        "16)",
+    )
+    command.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help="how often the first unit of a SparseFormer of the first paper runs (default: 4 in "
+        "the published sizes)",
     )
     command.add_argument(
         "--trained-size",

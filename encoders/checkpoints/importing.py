@@ -12,7 +12,9 @@ from torch import Tensor
 
 from encoders.checkpoints.assembly import assemble
 from encoders.checkpoints.assumptions import list_assumptions
-from encoders.checkpoints.published import interpret, read_published
+from encoders.checkpoints.formats import Wishes
+from encoders.checkpoints.found_format import FoundFormat, find_format
+from encoders.checkpoints.published import describe_published, interpret, read_content
 from encoders.checkpoints.weight_files import CheckpointError
 from encoders.config import EncoderConfig
 from encoders.families.tore.model import GlimpseEncoder
@@ -42,6 +44,8 @@ class ImportOptions(TypedDict, total=False):
     """The keyword arguments of `import_encoder`."""
 
     image_size: tuple[int, int] | None
+    patch_size: int | None
+    repeats: int | None
     trained_image_size: tuple[int, int] | None
     num_heads: int | None
     decoder_num_heads: int | None
@@ -59,6 +63,8 @@ def import_encoder(
     path: str | os.PathLike[str],
     *,
     image_size: tuple[int, int] | None = None,
+    patch_size: int | None = None,
+    repeats: int | None = None,
     trained_image_size: tuple[int, int] | None = None,
     num_heads: int | None = None,
     decoder_num_heads: int | None = None,
@@ -70,12 +76,13 @@ def import_encoder(
     activation: str | None = None,
     norm_eps: float | None = None,
     patch_normalised_pixels: bool | None = None,
-) -> GlimpseEncoder:
+) -> Any:
     """Reads weights of any format known here, on the CPU and in evaluation mode.
 
     Known are the folders of `save_encoder`, folders of Hugging Face ViTMAE and of timm, and files
     (`.safetensors`, or anything `torch.save` writes) of timm, DeiT, DeiT-III, MAE, DINO, MoCo v3,
-    AME and TORE. Half-precision weights become float32.
+    AME and TORE; beside these Vision Transformers of SparseFormer (both papers), ConvMixer (timm's
+    and the authors') and RIFormer (mmpretrain's). Half-precision weights become float32.
 
     What neither the caller nor the file says is taken from the model of timm that either of them
     names, or from the publication whose files look like this. What is left is assumed, which a
@@ -85,6 +92,10 @@ def import_encoder(
         path: A file or folder.
         image_size: Height and width of the scenes; position tables are fitted to its grid. None =
             the size the weights were trained at.
+        patch_size: Side of the patches that scenes are seen by, where the weights know none; None =
+            16. Of others it is checked.
+        repeats: How often the first unit of a SparseFormer of the first paper runs; None = 4 times
+            where it has the width of one that was published.
         trained_image_size: Height and width that a learned position table was made for. None = as
             the file or the model says, else a square.
         num_heads: Attention heads of the encoder. None = what the file says, else what the models
@@ -109,6 +120,8 @@ def import_encoder(
     encoder = read_encoder(
         path,
         image_size=image_size,
+        patch_size=patch_size,
+        repeats=repeats,
         trained_image_size=trained_image_size,
         num_heads=num_heads,
         decoder_num_heads=decoder_num_heads,
@@ -134,7 +147,7 @@ def describe_assumptions(encoder: GlimpseEncoder) -> str:
     )
 
 
-def read_encoder(path: str | os.PathLike[str], **options: Unpack[ImportOptions]) -> GlimpseEncoder:
+def read_encoder(path: str | os.PathLike[str], **options: Unpack[ImportOptions]) -> Any:
     """As `import_encoder`, without its warning."""
     given = {name: value for name, value in options.items() if value is not None}
     image_size = options.get("image_size")
@@ -147,7 +160,15 @@ def read_encoder(path: str | os.PathLike[str], **options: Unpack[ImportOptions])
         encoder = load_encoder(folder)
         return encoder if image_size is None else encoder.resized(image_size)
     source = Path(path)
-    weights = read_published(source, options.get("branch"))
+    content = read_content(source)
+    if (other := find_format(source, content, options.get("branch"))) is not None:
+        try:
+            return _of_another_family(other, source.name.split(".")[0], given)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+    if "repeats" in given:
+        raise CheckpointError(f"{path}: repeats={given['repeats']}: of SparseFormer; leave it out")
+    weights = describe_published(source, content, options.get("branch"))
     settings: dict[str, Any] = {name: given[name] for name in _SETTINGS if name in given}
     if trained := options.get("trained_image_size"):
         settings["image_size"] = trained
@@ -157,7 +178,12 @@ def read_encoder(path: str | os.PathLike[str], **options: Unpack[ImportOptions])
         )
     weights = dataclasses.replace(weights, **settings)
     try:
-        encoder = assemble(weights, source.name.split(".")[0], image_size=image_size)
+        encoder = assemble(
+            weights,
+            source.name.split(".")[0],
+            image_size=image_size,
+            patch_size=options.get("patch_size"),
+        )
         encoder.config = _with_class_names(encoder.config, options.get("class_names"))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -171,11 +197,33 @@ _SETTINGS = (
 )
 
 
-def _with_class_names(config: EncoderConfig, names: tuple[str, ...] | None) -> EncoderConfig:
+def _of_another_family(found: FoundFormat, name: str, given: Mapping[str, Any]) -> Any:
+    """An encoder that is no Vision Transformer.
+
+    Raises:
+        CheckpointError: It cannot be made, or something is given that it does not have.
+    """
+    own = {field.name for field in dataclasses.fields(Wishes)}
+    if unknown := sorted(set(given) - own - {"branch", "class_names"}):
+        raise CheckpointError(
+            f"{', '.join(unknown)}: of Vision Transformers, and this is a {found.format.kind}; "
+            "leave it out"
+        )
+    encoder = found.load(Wishes(name, **{key: value for key, value in given.items() if key in own}))
+    try:
+        encoder.config = _with_class_names(encoder.config, given.get("class_names"))
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    return encoder
+
+
+def _with_class_names(config: Any, names: tuple[str, ...] | None) -> Any:
     """Names the classes of the head: as given, else ImageNet's for 1000 of them."""
     if names is not None:
-        assumed = tuple(name for name in config.assumed if name != "class_names")
-        return dataclasses.replace(config, class_names=names, assumed=assumed)
+        changes: dict[str, Any] = {"class_names": names}
+        if isinstance(config, EncoderConfig):
+            changes["assumed"] = tuple(name for name in config.assumed if name != "class_names")
+        return dataclasses.replace(config, **changes)
     if config.num_classes == 1000:
         from timm.data import ImageNetInfo  # timm takes seconds to import
 

@@ -85,19 +85,31 @@ class PublishedWeights:
         return 0 if embed is None else embed.shape[:1].numel()
 
 
-def read_published(path: Path, branch: str | None = None) -> PublishedWeights:
-    """Reads weights that others published.
+def read_content(path: Path) -> Any:  # `torch.save` writes anything
+    """What a file of weights holds.
 
     Args:
         path: A file, or a folder with `config.json` and weights as Hugging Face and timm write it.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or unsafe.
+    """
+    return read_weight_file(_weights_in(path) if path.is_dir() else path)
+
+
+def describe_published(path: Path, content: object, branch: str | None = None) -> PublishedWeights:
+    """The Vision Transformer that others published.
+
+    Args:
+        path: File or folder that was read.
+        content: What it holds, of `read_content`.
         branch: Which of several models in one file, of `unwrapping.BRANCHES`; None = the teacher of
             DINO, the base encoder of MoCo v3, the model itself where an average is kept beside it.
 
     Raises:
-        CheckpointError: The file is damaged or unsafe, or holds no Vision Transformer.
+        CheckpointError: There is no Vision Transformer in it.
     """
     folder = path if path.is_dir() else path.parent
-    content = read_weight_file(_weights_in(folder) if path.is_dir() else path)
     try:
         weights = interpret(content, branch)
         if path.is_dir() or (path.name in _FOLDER_WEIGHTS and (folder / _FOLDER_CONFIG).is_file()):
@@ -114,7 +126,7 @@ def interpret(content: object, branch: str | None = None) -> PublishedWeights:
 
     Args:
         content: Names and tensors, or a dictionary that holds them among other things.
-        branch: As in `read_published`.
+        branch: As in `describe_published`.
 
     Raises:
         CheckpointError: There is none, or the branch asked for is missing.

@@ -21,6 +21,43 @@ _OF_SOME_FAMILIES = frozenset(("split_block", "teacher"))
 
 
 @dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """What a new encoder is to be.
+
+    Attributes:
+        shape: Patch size and width of the decoder; the rest of it is TORE's.
+        sizes: Sizes that the family has beyond that, by name.
+        name: What results call it.
+        image_size: Height and width of the scenes.
+        class_names: Classes of the scenes; none for an encoder without a class head.
+        seed: Of the weights.
+    """
+
+    shape: EncoderShape
+    sizes: Mapping[str, Any]
+    name: str
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    seed: int = 0
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What configurations of all families with a decoder of their own say, by its field."""
+        return {
+            "name": self.name,
+            "image_size": self.image_size,
+            "patch_size": self.shape.patch_size,
+            "num_classes": len(self.class_names),
+            "decoder_width": self.shape.decoder_width,
+        }
+
+    def split_sizes(self, *fields: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The sizes that are fields of the configuration itself, and all others."""
+        own = {name: value for name, value in self.sizes.items() if name in fields}
+        return own, {name: value for name, value in self.sizes.items() if name not in own}
+
+
+@dataclasses.dataclass(frozen=True)
 class Moment:
     """Where in a run a batch is.
 
@@ -70,25 +107,8 @@ class FamilyTraining:
                 )
 
     @classmethod
-    def build(
-        cls,
-        shape: EncoderShape,
-        sizes: Mapping[str, Any],
-        *,
-        name: str,
-        image_size: tuple[int, int],
-        class_names: tuple[str, ...],
-        seed: int,
-    ) -> Any:
+    def build(cls, blueprint: Blueprint) -> Any:
         """A new encoder with random weights.
-
-        Args:
-            shape: Patch size and width of the decoder; the rest of it is TORE's.
-            sizes: Sizes that the family has beyond that, by name.
-            name: What results call it.
-            image_size: Height and width of the scenes.
-            class_names: Classes of the scenes; none for an encoder without a class head.
-            seed: Of the weights.
 
         Raises:
             ValueError: Sizes that the family does not have, or that do not fit together.

@@ -82,11 +82,18 @@ def validate(
                     hits = (belief.logits.argmax(1) == labels).float().sum()
                     sums[f"accuracy_{view}{ending}"] += float(hits)
                 if belief.pixels is not None and view != "full":
-                    scale = 255.0 * encoder.std.repeat(targets.shape[-1] // 3)
+                    scale = _grey_levels(encoder).repeat(targets.shape[-1] // 3)
                     errors = ((belief.pixels.float() - targets) * scale).square().mean(2)
                     rmse = mean_over_unseen(errors, patch_ids.flatten(1)).sqrt()
                     sums[f"rmse_{view}{ending}"] += float(rmse.sum())
     return {name: total / count for name, total in sums.items()}
+
+
+def _grey_levels(encoder: Any) -> Tensor:
+    """How many grey levels a unit of normalised colours is, by channel, `[3]`."""
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(-1, 3, -1, -1)
+    black, white = encoder.normalise(ends).flatten(1)
+    return 255.0 / (white - black)
 
 
 def tabulate(history: Sequence[Mapping[str, float]], *, heading: bool = True) -> str:

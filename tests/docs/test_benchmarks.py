@@ -272,7 +272,7 @@ def test_observation_models_are_trained_once_and_compared(tmp_path):
     run("benchmarks/observation_models.py", "--smoke", "--output", tmp_path)
     with (tmp_path / "models.csv").open() as file:
         rows = list(csv.DictReader(file))
-    agents = {"tore": {"random", "ame", "ppo"}, "sparseformer": {"random", "ppo"}}
+    agents = {"tore": {"random", "ame", "ppo"}, "sparseformer": {"random", "ame", "ppo"}}
     for model, expected in agents.items():
         assert {row["agent"] for row in rows if row["model"] == model} == expected
     assert len({row["parameters"] for row in rows}) == 2

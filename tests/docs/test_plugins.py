@@ -9,11 +9,18 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
+from tiny import CLASS_NAMES, MemoryScenes
 
 import ave_env  # noqa: F401 (registers the environments)
 from ave_env.testing import check_sensor, check_task
+from encoders.analysis.saliency import ClassSaliency
+from encoders.storage import load_encoder
 from encoders.testing import check_encoder
+from encoders.training.config import EncoderShape, TrainingConfig
+from encoders.training.family import Blueprint
+from encoders.training.trainer import EncoderTrainer
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "docs" / "examples" / "plugins"
@@ -55,6 +62,35 @@ def test_the_encoder_keeps_the_laws():
     from mean_pool import mean_pool
 
     check_encoder(mean_pool())
+
+
+def test_the_encoder_is_trained_by_the_loop_of_all_and_seen_through_by_a_teacher(tmp_path):
+    from mean_pool import MeanPoolTraining
+
+    scenes = MemoryScenes()
+    encoder = MeanPoolTraining.build(
+        Blueprint(EncoderShape(), {"width": 16}, "mine", scenes.image_size, CLASS_NAMES)
+    )
+    config = TrainingConfig(
+        epochs=12,
+        epoch_size=32,
+        batch_size=8,
+        max_glimpses=3,
+        learning_rate=1e-2,
+        validation_size=12,
+        num_workers=0,
+        progress=False,
+    )
+    trainer = EncoderTrainer(
+        encoder, scenes, scenes, config, tmp_path, class_names=CLASS_NAMES, device="cpu"
+    )
+    before = trainer.validate()["rmse_3_random"]
+    assert trainer.run()["rmse_3_random"] < before
+    assert load_encoder(tmp_path).config.class_names == CLASS_NAMES
+    images = torch.from_numpy(np.stack([scenes.load(index) for index in range(2)]))
+    maps = ClassSaliency(encoder)(images, torch.tensor([0, 1]))
+    assert maps.shape == (2, *encoder.grid)
+    assert (maps.flatten(1).amax(1) > 0).all()
 
 
 @pytest.mark.parametrize("sensor", SENSORS.values())

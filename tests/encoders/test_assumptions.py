@@ -15,9 +15,9 @@ from encoders import create_encoder
 from encoders.checkpoints.command import main
 from encoders.checkpoints.importing import import_encoder
 from encoders.checkpoints.weight_files import CheckpointError
-from encoders.config import IMAGENET_MEAN
 from encoders.families.timm_models import describe_timm_model
 from encoders.storage import load_encoder, save_encoder
+from encoders.stored_config import IMAGENET_MEAN
 
 VIT, CLIP = "vit_tiny_patch16_224", "vit_base_patch32_clip_quickgelu_224"
 

@@ -36,6 +36,6 @@ def test_saliency_of_a_canvas_is_gradient_times_pixels_of_the_whole_scene(name):
     logits.log_softmax(1)[torch.arange(3), labels].sum().backward()
     product = patchify((pixels.grad * pixels).detach(), encoder.config.patch_size)
     expected = product.square().sum((2, 3, 4)).sqrt().view(3, 4, 6)
-    assert expected.amin() > 0
+    assert (expected.flatten(1).amax(1) > 0).all()  # regions may leave some patches out
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
     assert all(parameter.requires_grad for parameter in encoder.parameters())

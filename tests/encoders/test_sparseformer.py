@@ -132,12 +132,13 @@ def test_encoders_known_by_name_keep_the_laws(name):
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), form=st.sampled_from(FORMS))
-def test_features_repaired_in_windows_are_those_of_the_whole_canvas(seed, form):
+@given(seed=st.integers(0, 10_000), form=st.sampled_from(FORMS), side=st.sampled_from((4, 8)))
+def test_features_repaired_in_windows_are_those_of_the_whole_canvas(seed, form, side):
     random = np.random.default_rng(seed)
-    encoder = random_encoder(form, seed % 5)
-    images = torch.from_numpy(random.normal(size=(2, 3, 32, 64)).astype(np.float32))
-    patches, state = patchify(images, 8), encoder.init_state(2)
+    size = 4 * side, 8 * side
+    encoder = random_encoder(form, seed % 5, image_size=size, patch_size=side)
+    images = torch.from_numpy(random.normal(size=(2, 3, *size)).astype(np.float32))
+    patches, state = patchify(images, side), encoder.init_state(2)
     known = torch.zeros(2, 32, dtype=torch.bool)
     for _ in range(4):
         ids = torch.from_numpy(np.stack([random.permutation(32)[:3] for _ in range(2)]))
@@ -148,21 +149,59 @@ def test_features_repaired_in_windows_are_those_of_the_whole_canvas(seed, form):
         for row in range(2):
             known[row, ids[row][ids[row] >= 0]] = True
         shown = patches * known[:, :, None, None, None]
-        canvas = shown.view(2, 4, 8, 3, 8, 8).permute(0, 3, 1, 4, 2, 5).reshape(2, 3, 32, 64)
+        canvas = shown.view(2, 4, 8, 3, side, side).permute(0, 3, 1, 4, 2, 5).reshape(2, 3, *size)
         with torch.no_grad():
             whole = encoder.network.feat_extractor(canvas)
-        cells = known.view(2, 1, 4, 1, 8, 1).expand(-1, -1, -1, 2, -1, 2).reshape(2, 1, 8, 16)
+        cells = known.view(2, 1, 4, 1, 8, 1).expand(-1, -1, -1, side // 4, -1, side // 4)
+        cells = cells.reshape(2, 1, side, 2 * side)
         torch.testing.assert_close(state.features, whole * cells, rtol=1e-4, atol=1e-5)
+        # A patch's features are made of five pixels before it and two behind it.
+        ahead = {8: 1, 4: 2}[side]
         near = torch.zeros(2, 32, dtype=torch.bool)
         for row in range(2):
             for each in ids[row][ids[row] >= 0].tolist():
                 y, x = divmod(each, 8)
                 for other in range(32):
-                    far = max(abs(other // 8 - y), abs(other % 8 - x))
-                    near[row, other] |= far <= 1 and bool(known[row, other])
-        per_patch = 5 * 5 * encoder.network.feat_extractor.conv1.weight.numel()
+                    steps = other // 8 - y, other % 8 - x
+                    reached = all(-1 <= step <= ahead for step in steps)
+                    near[row, other] |= reached and bool(known[row, other])
+        per_patch = (side // 2 + 1) ** 2 * encoder.network.feat_extractor.conv1.weight.numel()
         assert observed.cost.spent.extractor.tolist() == (near.sum(1) * per_patch).tolist()
         assert bool((before <= known).all())
+        new, seen = (ids >= 0).sum(1), before.sum(1)
+        most = encoder.flops(new.numpy(), seen.numpy()).extractor
+        assert (observed.cost.spent.extractor <= most).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_entropy_is_that_of_what_cells_ask_the_latent_tokens(form):
+    encoder = random_encoder(form)
+    kept = {}
+    for name in ("query", "key_value"):
+        layer = getattr(encoder.decoder, name)
+        layer.register_forward_hook(lambda _, __, out, name=name: kept.update({name: out}))
+    patches = torch.randn(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 9, 10], [31, -1, -1]])
+    outputs = ("entropy", "normalised_entropy")
+    state = encoder.init_state(2)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        observed = encoder.observe(patches, ids, state, outputs)
+    assert int(observed.cost.spent.total.sum()) == counter.get_total_flops() // 2
+    belief, classes = observed.belief, int(form == "btsp")
+
+    def heads(values):  # four of four channels
+        return values.double().unflatten(2, (4, 4)).transpose(1, 2)
+
+    query, key = heads(kept["query"]), heads(kept["key_value"][..., :16])
+    attention = (query @ key.mT / 2).softmax(-1)[..., classes:]
+    told = torch.distributions.Categorical(attention).entropy() / np.log(2)
+    rows = -(attention * attention.log2()).sum(-1)
+    for name, expected in (("normalised_entropy", told), ("entropy", rows)):
+        expected = expected.sum(1).masked_fill(state.known, 0.0).view(2, 4, 8).float()
+        torch.testing.assert_close(belief[name], expected, rtol=1e-4, atol=1e-5)
+        assert (belief[name] > 0).sum((1, 2)).tolist() == [29, 31]
+    if not classes:
+        torch.testing.assert_close(belief.entropy, belief.normalised_entropy)
 
 
 def test_pixels_that_were_not_seen_have_no_influence():
@@ -253,8 +292,10 @@ def test_what_does_not_go_together_is_refused_in_a_sentence():
         SparseFormerShape(form="v2")
     with raises_naming(ValueError, ["width=100", "multiple of 64"]):
         SparseFormerShape(width=100)
-    with raises_naming(ValueError, ["patch_size=4", "from 8 on"]):
-        random_encoder(patch_size=4)
+    with raises_naming(ValueError, ["early_transition=False", "'btsp'"]):
+        SparseFormerShape(form="btsp", early_transition=False)
+    with raises_naming(ValueError, ["patch_size=2", "multiple of 4"]):
+        random_encoder(patch_size=2)
     with raises_naming(ValueError, ["unseen='mean'", "zero, learned"]):
         random_encoder(unseen="mean")
     encoder = random_encoder(decoder_width=0)

@@ -1,6 +1,7 @@
 """An encoder of one's own that is no Transformer: a mean over the patches seen.
 
     python train_agent.py --encoder mean_pool:mean_pool --task reconstruction
+    python train_encoder.py --family mean_pool:MeanPoolTraining --sizes width=64
 
 with this folder on Python's path. What was seen is kept as a canvas of patches, and everything is
 computed anew from the canvas at every step: nothing is recycled, and the cost says so.
@@ -13,8 +14,9 @@ import torch
 from torch import nn
 
 from encoders.flops.count import Cost, FlopCount
-from encoders.protocol import Belief, Observed
-from encoders.registry import register_encoder, register_family
+from encoders.protocol import Belief, Observed, Promises
+from encoders.registry import register_encoder, register_family, register_training
+from encoders.training.family import FamilyTraining
 
 OUTPUTS = ("latent", "logits", "cells", "pixels")
 
@@ -141,16 +143,22 @@ class MeanPool(nn.Module):
         seen = torch.zeros(batch_size, size, dtype=torch.bool, device=weight.device)
         return Canvas(weight.new_zeros(batch_size, size, weight.shape[1]), seen)
 
+    def promises(self, options):
+        """The order of glimpses is of no matter, and `forward` keeps gradients."""
+        return Promises(ignores_order=True, trains=True)
+
     @torch.no_grad()
     def observe(self, patches, patch_ids, state, outputs=("latent", "logits")):
         """Puts one glimpse per row onto the canvas and computes the belief anew."""
-        rows, places = (patch_ids >= 0).nonzero(as_tuple=True)
-        ids = patch_ids[rows, places].to(self.device)
-        rows, places = rows.to(self.device), places.to(self.device)
-        state.patches[rows, ids] = patches.flatten(2)[rows, places].to(state.patches.dtype)
-        state.seen[rows, ids] = True
+        self._put(patches, patch_ids, state)
         cost = self.flops(np.zeros(len(state), np.int64), 0, outputs)
         return Observed(self._believe(state, outputs), state, Cost(cost, cost))
+
+    def forward(self, patches, patch_ids, outputs=("latent", "logits")):
+        """All glimpses of an episode at once, `[B, T, n, 3, p, p]` and `[B, T, n]`."""
+        state = self.init_state(len(patches))
+        self._put(patches.flatten(1, 2), patch_ids.flatten(1).cpu(), state)
+        return self._believe(state, outputs)
 
     @torch.no_grad()
     def prior(self, outputs=("latent", "logits")):
@@ -199,6 +207,13 @@ class MeanPool(nn.Module):
         other.load_state_dict(kept, strict=not new)
         return other.to(self.device).train(self.training)
 
+    def _put(self, patches, patch_ids, state):
+        rows, places = (patch_ids >= 0).nonzero(as_tuple=True)
+        ids = patch_ids[rows, places].to(self.device)
+        rows, places = rows.to(self.device), places.to(self.device)
+        state.patches[rows, ids] = patches.flatten(2)[rows, places].to(state.patches.dtype)
+        state.seen[rows, ids] = True
+
     def _check(self, outputs):
         if unknown := sorted(set(outputs) - set(OUTPUTS)):
             raise ValueError(f"encoder {self.config.name!r} has no {unknown}, only {OUTPUTS}")
@@ -237,3 +252,26 @@ def mean_pool():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return MeanPool(MeanPoolConfig()).eval()
+
+
+@register_training(name="mean-pool")
+class MeanPoolTraining(FamilyTraining):
+    """How `train_encoder.py` trains it: as all encoders are."""
+
+    smoke_sizes = {"width": 8}  # noqa: RUF012 (nobody changes it)
+
+    @classmethod
+    def build(cls, blueprint):
+        """A new encoder with random weights; `--sizes width=64` arrives in `sizes`."""
+        if unknown := sorted(set(blueprint.sizes) - {"width"}):
+            raise ValueError(f"--sizes {unknown}: the family 'mean-pool' has width")
+        config = MeanPoolConfig(
+            name=blueprint.name,
+            image_size=blueprint.image_size,
+            patch_size=blueprint.shape.patch_size,
+            num_classes=len(blueprint.class_names),
+            **blueprint.sizes,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(blueprint.seed)
+            return MeanPool(config).eval()

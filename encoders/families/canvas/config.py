@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from encoders.config import FORMAT_VERSION
+from encoders.stored_config import StoredConfig
 from encoders.support.validation import NotNegative, Positive, check_fields
-
-_TUPLES = ("image_size", "class_names", "mean", "std")
 
 
 @dataclasses.dataclass(frozen=True)
-class CanvasConfig:
+class CanvasConfig(StoredConfig):
     """A canvas encoder without its weights.
 
     Attributes:
@@ -53,48 +51,4 @@ class CanvasConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        height, width = self.image_size
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
-            )
-        if self.class_names is not None and len(self.class_names) != self.num_classes:
-            raise ValueError(
-                f"{len(self.class_names)} class names for a head with {self.num_classes} outputs"
-            )
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in one scene."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain JSON types, with the format version."""
-        values = {**dataclasses.asdict(self), "body": dict(self.body)}
-        for name in _TUPLES:
-            values[name] = None if values[name] is None else list(values[name])
-        for name, value in values["body"].items():
-            values["body"][name] = list(value) if isinstance(value, tuple) else value
-        return {"format_version": FORMAT_VERSION, **values}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CanvasConfig:
-        """Rebuilds a configuration from `to_dict`, e.g. after a trip through JSON.
-
-        Raises:
-            ValueError: The format is newer than this code, or a key is unknown or missing.
-        """
-        fields = dict(values)
-        version = fields.pop("format_version", FORMAT_VERSION)
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"encoder format version {version} is newer than {FORMAT_VERSION}; "
-                "upgrade active-visual-exploration"
-            )
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"unknown keys in the encoder configuration: {unknown}")
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError(f"incomplete encoder configuration: {error}") from error
+        self.check_sizes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
@@ -17,22 +16,12 @@ from encoders.families.canvas.recycling import changed_window, repair
 from encoders.families.canvas.state import CanvasState
 from encoders.families.canvas.windows import Window
 from encoders.families.checks import check_images, checked_glimpse
+from encoders.families.grid_encoder import GridEncoder
 from encoders.flops.count import Cost, FlopCount
-from encoders.hub import HubExchange
-from encoders.layers import patches as pixel_layout
-from encoders.parts import EncoderPart
 from encoders.protocol import Belief, Observed, Promises
 
-_DECODED = ("cells", "pixels")
-_HEADS = {
-    "head.": ("class_head", frozenset(("logits",))),
-    "decoder.norm.": ("pixel_head", frozenset(("pixels",))),
-    "decoder.pred.": ("pixel_head", frozenset(("pixels",))),
-    "decoder.": ("decoder", frozenset(_DECODED)),
-}
 
-
-class CanvasEncoder(nn.Module, HubExchange):
+class CanvasEncoder(GridEncoder):
     """Paints glimpses onto a canvas and looks at the whole of it after each.
 
     The module holds weights only. What was seen lives in a `CanvasState` that the caller owns::
@@ -51,14 +40,12 @@ class CanvasEncoder(nn.Module, HubExchange):
         ValueError: A canvas that the body cannot encode.
     """
 
-    family: ClassVar[str]
-    mean: Tensor
-    std: Tensor
+    _BODY: ClassVar[str] = "body"
+    _HEAD: ClassVar[str] = "head."
 
     def __init__(self, config: CanvasConfig, body: CanvasBody) -> None:
-        super().__init__()
+        super().__init__(config)
         self._last_size = body.sizes(config.image_size)[-1]
-        self.config = config
         self.body = body
         self.head = nn.Linear(body.channels, config.num_classes) if config.num_classes else None
         self.decoder = None
@@ -70,8 +57,6 @@ class CanvasEncoder(nn.Module, HubExchange):
         if config.unseen == "learned":
             side = config.patch_size
             self.unseen = nn.Parameter(0.02 * torch.randn(3, side, side))
-        self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std), persistent=False)
         if config.recycle:
             self._check_recycling(True)
 
@@ -89,16 +74,6 @@ class CanvasEncoder(nn.Module, HubExchange):
         }
         text = "\n".join(f"  {name:<9}{line}" for name, line in lines.items())
         return f"{type(self).__name__} ({self.family}) {config.name!r}\n{text}"
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a scene."""
-        return self.config.grid
 
     @property
     def width(self) -> int:
@@ -133,49 +108,6 @@ class CanvasEncoder(nn.Module, HubExchange):
         recycled = self.resolve_options(options)["recycle"]
         return Promises(ignores_order=True, trains=True, exact_flops=not recycled)
 
-    def parts(self) -> dict[str, EncoderPart]:
-        """Body, class head, decoder and pixel head; see `encoders.parts`."""
-        tensors: dict[str, dict[str, Tensor]] = {}
-        readers: dict[str, frozenset[str] | None] = {"body": None}
-        for name, tensor in self.state_dict().items():
-            part = next((part for start, part in _HEADS.items() if name.startswith(start)), None)
-            readers |= {} if part is None else {part[0]: part[1]}
-            tensors.setdefault("body" if part is None else part[0], {})[name] = tensor
-        config = self.config
-        settings: dict[str, Any] = {
-            "body": dict(config.body),
-            "unseen": config.unseen,
-            "grid": list(self.grid),
-        }
-        settings |= {"mean": list(config.mean), "std": list(config.std), "family": self.family}
-        return {
-            name: EncoderPart(tensors[name], settings if name == "body" else {}, outputs)
-            for name, outputs in readers.items()
-        }
-
-    def resized(self, image_size: tuple[int, int]) -> CanvasEncoder:
-        """The encoder for scenes of another size; no weight knows the grid.
-
-        Raises:
-            ValueError: A size that the body cannot encode.
-        """
-        height, width = image_size
-        if (height, width) == self.config.image_size:
-            return self
-        return self._changed(image_size=(height, width))
-
-    def with_head(self, class_names: tuple[str, ...], seed: int = 0) -> CanvasEncoder:
-        """The encoder with a new, untrained class head; the other weights are copies.
-
-        Args:
-            class_names: Classes of the new head; the configuration does not list them until it is
-                trained.
-            seed: Of the head's initial weights.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self._changed(num_classes=len(class_names), class_names=None)
-
     def init_state(self, batch_size: int, capacity: int | None = None) -> CanvasState:
         """Blank canvases on the encoder's device.
 
@@ -185,16 +117,6 @@ class CanvasEncoder(nn.Module, HubExchange):
         """
         like = next(self.parameters())
         return CanvasState.empty(batch_size, self.grid, self.config.patch_size, like)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 `[..., 3, h, w]` to the normalised float32 that the encoder expects."""
-        return pixel_layout.normalise(pixels.to(self.device), self.mean, self.std)
-
-    def to_images(self, pixels: Tensor) -> Tensor:
-        """Turns `Belief.pixels` into uint8 images `[B, H, W, 3]`."""
-        return pixel_layout.to_bytes(
-            pixel_layout.unpatchify(pixels, self.grid), self.mean, self.std
-        )
 
     @torch.no_grad()
     def observe(
@@ -372,14 +294,8 @@ class CanvasEncoder(nn.Module, HubExchange):
                 setattr(belief, name, values)
         return belief
 
-    def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
-        chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
-        if unknown := sorted(chosen.difference(self.outputs)):
-            raise ValueError(
-                f"encoder {self.config.name!r} has no outputs {unknown}; it has "
-                f"{', '.join(self.outputs)}"
-            )
-        return chosen
+    def _settings(self) -> dict[str, Any]:
+        return {"body": dict(self.config.body)}
 
     def _check_recycling(self, recycle: bool | None) -> bool:
         if recycle is None:
@@ -393,13 +309,3 @@ class CanvasEncoder(nn.Module, HubExchange):
                 "that look at one cell (--sizes norm=channel)"
             )
         return bool(recycle)
-
-    def _changed(self, **changes: Any) -> CanvasEncoder:
-        """A copy with another configuration; a head for other classes is new."""
-        kind: Any = type(self)
-        other = kind(dataclasses.replace(self.config, **changes)).to(next(self.parameters()))
-        kept = self.state_dict()
-        if "num_classes" in changes:
-            kept = {name: each for name, each in kept.items() if not name.startswith("head.")}
-        other.load_state_dict(kept, strict="num_classes" not in changes)
-        return other.train(self.training)

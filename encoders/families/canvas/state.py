@@ -9,6 +9,8 @@ import safetensors.torch as safetensors
 import torch
 from torch import Tensor
 
+from encoders.support.rows import row_indices
+
 
 @dataclasses.dataclass(repr=False)
 class CanvasState:
@@ -90,14 +92,14 @@ class CanvasState:
 
     def reset(self, rows: Tensor) -> None:
         """Forgets everything in some rows, bool `[B]` or int64 `[R]`."""
-        rows = self._indices(rows)
+        rows = row_indices(rows, len(self))
         self.known[rows.to(self.known.device)] = False
         self.counts[rows] = 0
         self.current[rows] = False
 
     def select(self, rows: Tensor) -> CanvasState:
         """A copy of some rows, in the order given; a row may be named several times."""
-        rows = self._indices(rows)
+        rows = row_indices(rows, len(self))
         there = rows.to(self.cells.device)
         maps = None if self.maps is None else [each[there] for each in self.maps]
         return CanvasState(
@@ -106,7 +108,7 @@ class CanvasState:
 
     def put(self, rows: Tensor, source: CanvasState) -> None:
         """Overwrites rows, named once each, with those of another state: undoes `select`."""
-        rows = self._indices(rows)
+        rows = row_indices(rows, len(self))
         there = rows.to(self.cells.device)
         self.cells[there] = source.cells
         self.known[there] = source.known
@@ -148,11 +150,3 @@ class CanvasState:
         self.maps = None
         if count is not None:
             self.maps = [tensors[f"map{number}"].to(device) for number in range(count)]
-
-    def _indices(self, rows: Tensor) -> Tensor:
-        rows = torch.as_tensor(rows).cpu()
-        if rows.dtype != torch.bool:
-            return rows
-        if rows.shape != self.counts.shape:
-            raise ValueError(f"a mask of shape {tuple(rows.shape)} for {len(self)} rows")
-        return rows.nonzero(as_tuple=True)[0]

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from encoders.families.canvas.build import build_canvas_encoder
 from encoders.families.canvas.config import CanvasConfig
-from encoders.training.config import EncoderShape
-from encoders.training.family import FamilyTraining
+from encoders.training.family import Blueprint, FamilyTraining
 
 
 class CanvasTraining(FamilyTraining):
@@ -22,29 +21,11 @@ class CanvasTraining(FamilyTraining):
     family: ClassVar[str]
 
     @classmethod
-    def build(
-        cls,
-        shape: EncoderShape,
-        sizes: Mapping[str, Any],
-        *,
-        name: str,
-        image_size: tuple[int, int],
-        class_names: tuple[str, ...],
-        seed: int,
-    ) -> Any:
+    def build(cls, blueprint: Blueprint) -> Any:
         """A new encoder; see `FamilyTraining.build`. `unseen` and `recycle` are sizes as well."""
-        body = dict(sizes)
-        own = {each: body.pop(each) for each in ("unseen", "recycle") if each in body}
-        config = CanvasConfig(
-            name=name,
-            body=body,
-            image_size=image_size,
-            patch_size=shape.patch_size,
-            num_classes=len(class_names),
-            decoder_width=shape.decoder_width,
-            **own,
-        )
-        return build_canvas_encoder(cls.family, config, seed)
+        own, body = blueprint.split_sizes("unseen", "recycle")
+        config = CanvasConfig(body=body, **blueprint.common, **own)
+        return build_canvas_encoder(cls.family, config, blueprint.seed)
 
 
 class ConvMixerTraining(CanvasTraining):

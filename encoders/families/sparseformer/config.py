@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from encoders.config import FORMAT_VERSION, IMAGENET_MEAN, IMAGENET_STD
+from encoders.stored_config import IMAGENET_MEAN, IMAGENET_STD, StoredConfig
 
 Form = Literal["v1", "btsp"]
 """As in the first paper, or as bootstrapped from a Vision Transformer in the second."""
@@ -36,7 +36,10 @@ class SparseFormerShape:
         cortex_width: Channels of a token afterwards.
         repeats: How often the focusing unit runs.
         cortex_depth: Blocks of the plain transformer afterwards.
-        bottleneck: Channels of the generator of mixing weights.
+        bottleneck: Channels of the generator of mixing weights; where v1 has wider tokens it is
+            wider by as much.
+        early_transition: Whether tokens become wide before the last unit that looks, as in all that
+            was published, or after it; None = after it in the form v1, before it in btsp.
         eps: Of layer norms; None = 1e-6 in the form v1, 1e-5 in btsp.
 
     Raises:
@@ -52,6 +55,7 @@ class SparseFormerShape:
     repeats: int = 2
     cortex_depth: int = 3
     bottleneck: int = 32
+    early_transition: bool = None  # type: ignore[assignment] # settled in __post_init__
     eps: float = None  # type: ignore[assignment] # settled in __post_init__
 
     def __post_init__(self) -> None:
@@ -59,6 +63,12 @@ class SparseFormerShape:
             raise ValueError(f"form={self.form!r}; expected one of {', '.join(FORMS)}")
         if self.eps is None:
             object.__setattr__(self, "eps", 1e-6 if self.form == "v1" else 1e-5)
+        if self.early_transition is None:
+            object.__setattr__(self, "early_transition", self.form == "btsp")
+        if self.form == "btsp" and not self.early_transition:
+            raise ValueError(
+                "early_transition=False: the form 'btsp' has no other; leave it out, or take 'v1'"
+            )
         for name in ("latents", "features", "width", "cortex_width", "repeats", "cortex_depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected 1 or more")
@@ -77,7 +87,7 @@ class SparseFormerShape:
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseFormerConfig:
+class SparseFormerConfig(StoredConfig):
     """A SparseFormer encoder without its weights.
 
     Attributes:
@@ -98,6 +108,8 @@ class SparseFormerConfig:
         ValueError: Values that do not go together.
     """
 
+    _NESTED: ClassVar[Mapping[str, type]] = {"shape": SparseFormerShape}
+
     name: str
     image_size: tuple[int, int]
     patch_size: int
@@ -112,11 +124,7 @@ class SparseFormerConfig:
     weights: Literal["random", "pretrained", "trained"] = "random"
 
     def __post_init__(self) -> None:
-        height, width = self.image_size
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
-            )
+        self.check_sizes()
         if self.patch_size % 4:
             raise ValueError(
                 f"patch_size={self.patch_size}; expected a multiple of 4, for regions look at a "
@@ -128,48 +136,5 @@ class SparseFormerConfig:
             )
         if self.unseen not in UNSEEN:
             raise ValueError(f"unseen={self.unseen!r}; expected one of {', '.join(UNSEEN)}")
-        if self.class_names is not None and len(self.class_names) != self.num_classes:
-            raise ValueError(
-                f"{len(self.class_names)} class names for a head with {self.num_classes} outputs"
-            )
         if self.patch_normalised_pixels:
             raise ValueError("patch_normalised_pixels: SparseFormer's decoder paints colours")
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in one scene."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain JSON types, with the format version."""
-        values = dataclasses.asdict(self)
-        for name in ("image_size", "class_names", "mean", "std"):
-            values[name] = None if values[name] is None else list(values[name])
-        return {"format_version": FORMAT_VERSION, **values}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SparseFormerConfig:
-        """Rebuilds a configuration from `to_dict`, e.g. after a trip through JSON.
-
-        Raises:
-            ValueError: The format is newer than this code, or a key is unknown or missing.
-        """
-        fields = dict(values)
-        version = fields.pop("format_version", FORMAT_VERSION)
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"encoder format version {version} is newer than {FORMAT_VERSION}; "
-                "upgrade active-visual-exploration"
-            )
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"unknown keys in the encoder configuration: {unknown}")
-        for name in ("image_size", "class_names", "mean", "std"):
-            if fields.get(name) is not None:
-                fields[name] = tuple(fields[name])
-        try:
-            if "shape" in fields:
-                fields["shape"] = SparseFormerShape(**fields["shape"])
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError(f"incomplete encoder configuration: {error}") from error

@@ -7,19 +7,22 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.layers.entropy import entropy_of_rows
 from encoders.layers.positions import sincos_positions
 from encoders.layers.transformer import FeedForward
 
 _HEADS = 4
 _EPS = 1e-6
-_DECODED = frozenset({"cells", "pixels"})
+_PAINTED = frozenset({"cells", "pixels"})
+ENTROPIES = {"entropy": False, "normalised_entropy": True}  # whether rows are renormalised
 
 
 class LatentDecoder(nn.Module):
     """Every cell asks the latent tokens once, and is painted.
 
     A cell's question is its place and what the map holds there; the tokens answer with what they
-    are and where they looked.
+    are and where they looked. How its attention spreads over them says how unsure it is whom to
+    ask: an entropy map as AME's, over latent tokens in the place of patches.
 
     Args:
         latent_width: Channels of a latent token.
@@ -56,21 +59,29 @@ class LatentDecoder(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(
-        self, tokens: Tensor, regions: Tensor, features: Tensor, outputs: Collection[str]
+        self,
+        tokens: Tensor,
+        regions: Tensor,
+        features: Tensor,
+        known: Tensor,
+        outputs: Collection[str],
     ) -> dict[str, Tensor]:
-        """Computes `cells` `[B, grid_h, grid_w, width]` and `pixels` `[B, G, p*p*3]`, if asked.
+        """What is asked of `cells` `[B, grid_h, grid_w, width]`, `pixels` and entropy maps.
 
         Args:
             tokens: `[B, P+N, D]` after the final norm.
             regions: `[B, N, 4]` of the last N of them.
             features: The map, `[B, C, h, w]`.
+            known: bool `[B, G]`, patches that were seen.
             outputs: Names of parts of a belief; others are passed over.
         """
-        if _DECODED.isdisjoint(outputs):
+        painted, entropies = _PAINTED.intersection(outputs), ENTROPIES.keys() & {*outputs}
+        if not painted and not entropies:
             return {}
+        prefix = tokens.shape[1] - regions.shape[1]
         # Not by waves, whose shortest are shorter than what half precision tells apart.
         places = self.place(regions.to(tokens))
-        places = F.pad(places, (0, 0, tokens.shape[1] - regions.shape[1], 0))
+        places = F.pad(places, (0, 0, prefix, 0))
         memory = self.embed(tokens)
         memory = self.norm_tokens(memory + places.to(memory))
         seen = F.adaptive_avg_pool2d(features, self.grid).flatten(2).mT
@@ -78,26 +89,37 @@ class LatentDecoder(nn.Module):
         cells = cells + self.positions.to(cells)
         query = self._heads(self.query(self.norm_cells(cells)))
         key, value = map(self._heads, self.key_value(memory).chunk(2, dim=-1))
-        scores = query @ key.mT * (self.width // _HEADS) ** -0.5
-        mixed = (scores.softmax(-1).to(value) @ value).transpose(1, 2).flatten(2)
+        attention = (query @ key.mT * (self.width // _HEADS) ** -0.5).softmax(-1)
+        parts = {}
+        for name in entropies:
+            bits = entropy_of_rows(
+                attention.float(), num_prefix_tokens=prefix, renormalise=ENTROPIES[name]
+            )
+            parts[name] = bits.masked_fill(known, 0.0).unflatten(1, self.grid)
+        if not painted:
+            return parts
+        mixed = (attention.to(value) @ value).transpose(1, 2).flatten(2)
         cells = cells + self.answer(mixed)
         cells = cells + self.mlp(self.norm_mlp(cells))
-        parts = {"cells": cells.unflatten(1, self.grid)} if "cells" in outputs else {}
-        if "pixels" in outputs:
+        if "cells" in painted:
+            parts["cells"] = cells.unflatten(1, self.grid)
+        if "pixels" in painted:
             parts["pixels"] = self.pred(self.norm(cells))
         return parts
 
     def macs(self, tokens: int, regions: int, outputs: Collection[str]) -> int:
         """Multiply-accumulates of one row with so many latent tokens, and regions of them."""
-        if _DECODED.isdisjoint(outputs):
+        painted = _PAINTED.intersection(outputs)
+        if not painted and ENTROPIES.keys().isdisjoint(outputs):
             return 0
         cells, width = self.grid[0] * self.grid[1], self.width
-        per_cell = self.look.weight.numel() + 10 * width**2
-        if "pixels" in outputs:
+        per_cell = self.look.weight.numel() + width**2 + tokens * width
+        if painted:
+            per_cell += 9 * width**2 + tokens * width
+        if "pixels" in painted:
             per_cell += self.pred.weight.numel()
         per_token = self.embed.weight.numel() + 2 * width**2
-        places = regions * self.place.weight.numel()
-        return cells * per_cell + tokens * per_token + places + 2 * cells * tokens * width
+        return cells * per_cell + tokens * per_token + regions * self.place.weight.numel()
 
     def _heads(self, values: Tensor) -> Tensor:
         return values.unflatten(2, (_HEADS, -1)).transpose(1, 2)

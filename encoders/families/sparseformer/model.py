@@ -12,26 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.families.checks import check_images, checked_glimpse
+from encoders.families.grid_encoder import DECODED, GridEncoder
 from encoders.families.sparseformer.config import SparseFormerConfig
-from encoders.families.sparseformer.decoder import LatentDecoder
+from encoders.families.sparseformer.decoder import ENTROPIES, LatentDecoder
 from encoders.families.sparseformer.network import SparseFormer
 from encoders.families.sparseformer.state import AFTER, BEFORE, KnownPixels, reached_patches
 from encoders.flops.count import Cost, FlopCount
-from encoders.hub import HubExchange
-from encoders.layers import patches as pixel_layout
-from encoders.parts import EncoderPart
 from encoders.protocol import Belief, Observed, Promises
 
-_DECODED = ("cells", "pixels")
-_PARTS = {
-    "network.proj.": ("class_head", frozenset(("logits",))),
-    "decoder.norm.": ("pixel_head", frozenset(("pixels",))),
-    "decoder.pred.": ("pixel_head", frozenset(("pixels",))),
-    "decoder.": ("decoder", frozenset(_DECODED)),
-}
 
-
-class SparseFormerEncoder(nn.Module, HubExchange):
+class SparseFormerEncoder(GridEncoder):
     """Paints glimpses onto a canvas at which latent tokens look through their regions.
 
     The features of a patch are computed when it is seen, and again when a patch beside it is, for
@@ -49,13 +39,12 @@ class SparseFormerEncoder(nn.Module, HubExchange):
     """
 
     family: ClassVar[str] = "sparseformer"
-    mean: Tensor
-    std: Tensor
+    _BODY: ClassVar[str] = "network"
+    _HEAD: ClassVar[str] = "network.proj."
 
     def __init__(self, config: SparseFormerConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         shape = config.shape
-        self.config = config
         self.network = SparseFormer(shape, config.num_classes)
         self.unseen = None
         if config.unseen == "learned":
@@ -69,8 +58,6 @@ class SparseFormerEncoder(nn.Module, HubExchange):
                 config.grid,
                 config.patch_size,
             )
-        self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std), persistent=False)
         conv = self.network.feat_extractor.conv1
         outputs = (config.patch_size // 2 + 1) ** 2
         self._window_macs = outputs * conv.weight.numel()
@@ -94,16 +81,6 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         return f"{type(self).__name__} ({self.family}) {config.name!r}\n{text}"
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.initial_roi.weight.device
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a scene."""
-        return self.config.grid
-
-    @property
     def width(self) -> int:
         """Channels of the latent."""
         return self.config.shape.cortex_width
@@ -112,7 +89,8 @@ class SparseFormerEncoder(nn.Module, HubExchange):
     def outputs(self) -> tuple[str, ...]:
         """Parts of the belief that it can compute: without a decoder or class head fewer."""
         named = {"latent": True, "tokens": True, "logits": self.config.num_classes}
-        named |= dict.fromkeys(_DECODED, self.config.decoder_width) | {"regions": True}
+        named |= dict.fromkeys((*DECODED, *ENTROPIES), self.config.decoder_width)
+        named |= {"regions": True}
         return tuple(name for name, there in named.items() if there)
 
     @property
@@ -147,51 +125,6 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         self.resolve_options(options)
         return Promises(ignores_order=True, trains=True, exact_flops=False)
 
-    def parts(self) -> dict[str, EncoderPart]:
-        """Network, class head, decoder and pixel head; see `encoders.parts`."""
-        tensors: dict[str, dict[str, Tensor]] = {}
-        readers: dict[str, frozenset[str] | None] = {"network": None}
-        for name, tensor in self.state_dict().items():
-            part = next((part for start, part in _PARTS.items() if name.startswith(start)), None)
-            readers |= {} if part is None else {part[0]: part[1]}
-            tensors.setdefault("network" if part is None else part[0], {})[name] = tensor
-        config = self.config
-        settings = {
-            "family": self.family,
-            "shape": dataclasses.asdict(config.shape),
-            "unseen": config.unseen,
-            "grid": list(self.grid),
-            "mean": list(config.mean),
-            "std": list(config.std),
-        }
-        return {
-            name: EncoderPart(tensors[name], settings if name == "network" else {}, outputs)
-            for name, outputs in readers.items()
-        }
-
-    def resized(self, image_size: tuple[int, int]) -> SparseFormerEncoder:
-        """The encoder for scenes of another size; no weight knows the grid.
-
-        Raises:
-            ValueError: A size that is no whole number of patches.
-        """
-        height, width = image_size
-        if (height, width) == self.config.image_size:
-            return self
-        return self._changed(image_size=(height, width))
-
-    def with_head(self, class_names: tuple[str, ...], seed: int = 0) -> SparseFormerEncoder:
-        """The encoder with a new, untrained class head; the other weights are copies.
-
-        Args:
-            class_names: Classes of the new head; the configuration does not list them until it is
-                trained.
-            seed: Of the head's initial weights.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self._changed(num_classes=len(class_names), class_names=None)
-
     def init_state(self, batch_size: int, capacity: int | None = None) -> KnownPixels:
         """Nothing seen, on the encoder's device.
 
@@ -203,16 +136,6 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         like = self.network.initial_roi.weight
         return KnownPixels.empty(
             batch_size, config.image_size, config.patch_size, config.shape.features, like
-        )
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 `[..., 3, h, w]` to the normalised float32 that the encoder expects."""
-        return pixel_layout.normalise(pixels.to(self.device), self.mean, self.std)
-
-    def to_images(self, pixels: Tensor) -> Tensor:
-        """Turns `Belief.pixels` into uint8 images `[B, H, W, 3]`."""
-        return pixel_layout.to_bytes(
-            pixel_layout.unpatchify(pixels, self.grid), self.mean, self.std
         )
 
     @torch.no_grad()
@@ -247,14 +170,15 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         features = self._with_unseen(state.features, state.known_cells)
         spent = self._cost(reached.sum(1).cpu().numpy(), chosen)
         anew = self._cost(state.tokens.numpy(), chosen)
-        return Observed(self._believe(features, chosen), state, Cost(spent, anew))
+        return Observed(self._believe(features, state.known, chosen), state, Cost(spent, anew))
 
     @torch.no_grad()
     def prior(self, outputs: Collection[str] = ("latent", "logits")) -> Belief:
         """The belief before any glimpse, batch of one: a constant of the weights."""
         chosen = self._check_outputs(outputs)
         state = self.init_state(1)
-        return self._believe(self._with_unseen(state.features, state.known_cells), chosen)
+        features = self._with_unseen(state.features, state.known_cells)
+        return self._believe(features, state.known, chosen)
 
     def forward(
         self,
@@ -283,7 +207,7 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         known = state.known_cells
         features = self.network.feat_extractor(inner)
         features = features * known.to(features)
-        return self._believe(self._with_unseen(features, known), chosen)
+        return self._believe(self._with_unseen(features, known), state.known, chosen)
 
     def forward_full(
         self, images: Tensor, outputs: Collection[str] = ("latent", "logits")
@@ -291,7 +215,9 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         """The published model: the belief about normalised images `[B, 3, H, W]` seen whole."""
         check_images(self.config, images)
         chosen = self._check_outputs(outputs)
-        return self._believe(self.network.feat_extractor(images), chosen)
+        features = self.network.feat_extractor(images)
+        known = torch.ones(len(images), self.grid[0] * self.grid[1], dtype=torch.bool)
+        return self._believe(features, known.to(images.device), chosen)
 
     def flops(
         self,
@@ -353,7 +279,7 @@ class SparseFormerEncoder(nn.Module, HubExchange):
             return features
         return torch.where(known, features, self.unseen.to(features)[:, None, None])
 
-    def _believe(self, features: Tensor, outputs: frozenset[str]) -> Belief:
+    def _believe(self, features: Tensor, known: Tensor, outputs: frozenset[str]) -> Belief:
         latents = self.network.look(features)
         belief = Belief(latent=latents.latent)
         if "tokens" in outputs:
@@ -361,28 +287,15 @@ class SparseFormerEncoder(nn.Module, HubExchange):
         if "logits" in outputs:
             belief.logits = self.network.proj(latents.latent)
         if self.decoder is not None:
-            decoded = self.decoder(latents.tokens, latents.regions, features, outputs)
+            decoded = self.decoder(latents.tokens, latents.regions, features, known, outputs)
             for name, values in decoded.items():
                 setattr(belief, name, values)
         if "regions" in outputs:
             belief.heads = {"regions": latents.regions[..., [1, 0, 3, 2]]}
         return belief
 
-    def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
-        chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
-        if unknown := sorted(chosen.difference(self.outputs)):
-            raise ValueError(
-                f"encoder {self.config.name!r} cannot compute {unknown}; it has "
-                f"{', '.join(self.outputs)}"
-            )
-        return chosen
-
-    def _changed(self, **changes: Any) -> SparseFormerEncoder:
-        other = SparseFormerEncoder(dataclasses.replace(self.config, **changes))
-        new = {"network.proj.weight", "network.proj.bias"} if "num_classes" in changes else set()
-        kept = {name: value for name, value in self.state_dict().items() if name not in new}
-        other.load_state_dict(kept, strict=not new)
-        return other.to(self.network.initial_roi.weight).train(self.training)
+    def _settings(self) -> dict[str, Any]:
+        return {"shape": dataclasses.asdict(self.config.shape)}
 
 
 def build_sparseformer(config: SparseFormerConfig, seed: int = 0) -> SparseFormerEncoder:

@@ -90,11 +90,10 @@ class SparseFormer(nn.Module):
         if not bootstrapped:
             transition.append(nn.LayerNorm(wide, eps=shape.eps))
         focusing, late, cortex = unit_shapes(shape)
-        layers: list[nn.Module] = [SparseUnit(focusing)]
-        if bootstrapped:
-            layers += [nn.Sequential(*transition), SparseUnit(late)]
-        else:
-            layers += [SparseUnit(late), nn.Sequential(*transition)]
+        middle = [SparseUnit(late), nn.Sequential(*transition)]
+        if shape.early_transition:
+            middle.reverse()
+        layers: list[nn.Module] = [SparseUnit(focusing), *middle]
         layers += [SparseUnit(cortex) for _ in range(shape.cortex_depth)]
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(wide, eps=shape.eps)
@@ -169,16 +168,17 @@ class SparseFormer(nn.Module):
 def unit_shapes(shape: SparseFormerShape) -> tuple[UnitShape, UnitShape, UnitShape]:
     """The unit that focuses, the last one that samples, and those of the plain transformer."""
     bootstrapped = shape.form == "btsp"
-    late_width = shape.cortex_width if bootstrapped else shape.width
+    late_width = shape.cortex_width if shape.early_transition else shape.width
 
     def unit(operations: tuple[str, ...], width: int, repeats: int = 0) -> UnitShape:
+        wider = 1 if bootstrapped else width / shape.width
         return UnitShape(
             operations=operations,
             width=width,
             num_heads=shape.heads(width),
             points=shape.points,
             features=shape.features,
-            bottleneck=shape.bottleneck,
+            bottleneck=int(shape.bottleneck * wider),
             padding="border" if bootstrapped else "zeros",
             mixing_bias=not bootstrapped,
             deep_adjust=bootstrapped,

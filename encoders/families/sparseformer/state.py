@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from encoders.support.rows import row_indices
+
 BEFORE, AFTER = 5, 2
 """Pixels before and behind a patch that its features are made of, along each axis."""
 
@@ -164,21 +166,21 @@ class KnownPixels:
         Args:
             rows: bool `[B]` or int64 `[R]`.
         """
-        rows = self._rows(rows)
+        rows = row_indices(rows, len(self)).to(self.canvas.device)
         self.canvas[rows] = 0
         self.known[rows] = False
         self.features[rows] = 0
 
     def select(self, rows: Tensor) -> KnownPixels:
         """A copy of some rows, in the order given; a row may be named several times."""
-        rows = self._rows(rows)
+        rows = row_indices(rows, len(self)).to(self.canvas.device)
         return KnownPixels(
             self.canvas[rows], self.known[rows], self.features[rows], self.patch_size
         )
 
     def put(self, rows: Tensor, source: KnownPixels) -> None:
         """Overwrites rows, named once each, with those of another state."""
-        rows = self._rows(rows)
+        rows = row_indices(rows, len(self)).to(self.canvas.device)
         self.canvas[rows] = source.canvas
         self.known[rows] = source.known
         self.features[rows] = source.features
@@ -202,11 +204,3 @@ class KnownPixels:
         """First row and column of patches, in pixels of the image."""
         columns = self.grid[1]
         return ids // columns * self.patch_size, ids % columns * self.patch_size
-
-    def _rows(self, rows: Tensor) -> Tensor:
-        rows = torch.as_tensor(rows)
-        if rows.dtype == torch.bool:
-            if rows.shape != (len(self),):
-                raise ValueError(f"a mask of shape {tuple(rows.shape)} for {len(self)} rows")
-            rows = rows.nonzero(as_tuple=True)[0]
-        return rows.to(self.canvas.device)

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 from encoders.families.sparseformer.config import SparseFormerConfig, SparseFormerShape
 from encoders.families.sparseformer.model import build_sparseformer
-from encoders.training.config import EncoderShape
-from encoders.training.family import FamilyTraining
+from encoders.training.family import Blueprint, FamilyTraining
 
 
 class SparseFormerTraining(FamilyTraining):
@@ -27,31 +26,13 @@ class SparseFormerTraining(FamilyTraining):
     }
 
     @classmethod
-    def build(
-        cls,
-        shape: EncoderShape,
-        sizes: Mapping[str, Any],
-        *,
-        name: str,
-        image_size: tuple[int, int],
-        class_names: tuple[str, ...],
-        seed: int,
-    ) -> Any:
+    def build(cls, blueprint: Blueprint) -> Any:
         """A new encoder; see `FamilyTraining.build`. `unseen` is a size as well."""
-        own = dict(sizes)
-        unseen = {"unseen": own.pop("unseen")} if "unseen" in own else {}
+        own, sizes = blueprint.split_sizes("unseen")
         known = [field.name for field in dataclasses.fields(SparseFormerShape)]
-        if unknown := sorted(set(own) - set(known)):
+        if unknown := sorted(set(sizes) - set(known)):
             raise ValueError(
                 f"--sizes {unknown}: the family 'sparseformer' has {', '.join([*known, 'unseen'])}"
             )
-        config = SparseFormerConfig(
-            name=name,
-            image_size=image_size,
-            patch_size=shape.patch_size,
-            num_classes=len(class_names),
-            shape=SparseFormerShape(**own),
-            decoder_width=shape.decoder_width,
-            **unseen,
-        )
-        return build_sparseformer(config, seed)
+        config = SparseFormerConfig(shape=SparseFormerShape(**sizes), **blueprint.common, **own)
+        return build_sparseformer(config, blueprint.seed)

@@ -23,8 +23,8 @@ from encoders.families.sparseformer.regions import (
 from encoders.layers.calls import call
 from encoders.layers.transformer import FeedForward, SelfAttention
 
-POINT_CHANNELS = 32
-"""Rows of the matrix that mixes points."""
+_LEAST_MIXED_POINTS = 32
+"""Rows of the matrix that mixes points, where there are no more points than that."""
 
 ATTENTION, MLP, SAMPLE, ADJUST, ENCODE = "attention", "mlp", "sample", "adjust", "encode"
 
@@ -71,16 +71,17 @@ class AdaptiveMixing(nn.Module):
         super().__init__()
         channels, points = shape.features, shape.points
         self.channels, self.points = channels, points
+        self.mixed_points = max(points, _LEAST_MIXED_POINTS)
         self.parameter_generator = nn.Sequential(
             nn.LayerNorm(shape.width),
             nn.Linear(shape.width, shape.bottleneck),
-            nn.Linear(shape.bottleneck, channels * channels + POINT_CHANNELS * points),
+            nn.Linear(shape.bottleneck, channels * channels + self.mixed_points * points),
         )
-        self.out_proj = nn.Linear(channels * POINT_CHANNELS, shape.width)
+        self.out_proj = nn.Linear(channels * self.mixed_points, shape.width)
         self.has_bias = shape.mixing_bias
         if shape.mixing_bias:
             self.m_beta = nn.Parameter(torch.zeros(channels))
-            self.s_beta = nn.Parameter(torch.zeros(POINT_CHANNELS))
+            self.s_beta = nn.Parameter(torch.zeros(self.mixed_points))
 
     def forward(self, sampled: Tensor, tokens: Tensor) -> Tensor:
         """What is added to the tokens, `[B, N, D]`.
@@ -92,7 +93,7 @@ class AdaptiveMixing(nn.Module):
         made = self.parameter_generator(tokens)
         square = self.channels**2
         channel = made[..., :square].unflatten(2, (self.channels, self.channels))
-        point = made[..., square:].unflatten(2, (POINT_CHANNELS, self.points))
+        point = made[..., square:].unflatten(2, (self.mixed_points, self.points))
         mixed = sampled.to(channel.dtype) @ channel
         if self.has_bias:
             mixed = F.gelu(mixed + self.m_beta.to(mixed))
@@ -106,7 +107,7 @@ class AdaptiveMixing(nn.Module):
         _, first, second = self.parameter_generator
         generator = first.weight.numel() + second.weight.numel()  # type: ignore[operator]
         channels, points = self.channels, self.points
-        mixings = points * channels**2 + POINT_CHANNELS * points * channels
+        mixings = points * channels**2 + self.mixed_points * points * channels
         return generator + mixings + self.out_proj.weight.numel()
 
 

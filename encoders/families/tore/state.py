@@ -21,6 +21,7 @@ from encoders.families.tore.surgery import PatchVit
 from encoders.layers.vit import TokenSet
 from encoders.reduction.memory import merge_down_to
 from encoders.reduction.trace import blocks_of_patches
+from encoders.support.rows import row_indices
 
 _UNSET = -1
 _DROPPED = -1
@@ -128,7 +129,7 @@ class ToreState:
         Args:
             rows: bool `[B]` or int64 `[R]`.
         """
-        rows = self._indices(rows)
+        rows = row_indices(rows, len(self))
         on_device = rows.to(self.buffer.device)
         self.source[on_device] = 0
         if self.sizes is not None:
@@ -153,7 +154,7 @@ class ToreState:
         Args:
             rows: bool `[B]` or int64 `[R]`.
         """
-        rows = self._indices(rows)
+        rows = row_indices(rows, len(self))
         on_device = rows.to(self.buffer.device)
         return dataclasses.replace(
             self,
@@ -175,7 +176,7 @@ class ToreState:
             rows: bool `[B]` or int64 `[R]`, without repetitions.
             source: A state of R rows.
         """
-        rows = self._indices(rows)
+        rows = row_indices(rows, len(self))
         self.reserve(source.capacity)
         on_device = rows.to(self.buffer.device)
         length = source.num_prefix_tokens + source.capacity
@@ -428,14 +429,6 @@ class ToreState:
         if self.sizes is not None:
             one = torch.ones((), device=device)
             self.sizes[rows, targets] = one if sizes is None else sizes[rows, arrivals].to(one)
-
-    def _indices(self, rows: Tensor) -> Tensor:
-        rows = torch.as_tensor(rows).cpu()
-        if rows.dtype == torch.bool:
-            if rows.shape != self.token_counts.shape:
-                raise ValueError(f"a mask of shape {tuple(rows.shape)} for {len(self)} rows")
-            return rows.nonzero(as_tuple=True)[0]
-        return rows
 
 
 def _span(counts: Tensor) -> str:

@@ -12,8 +12,7 @@ from encoders.layers.angular import risen_threshold, set_sparse_threshold
 from encoders.protocol import Belief
 from encoders.reduction.config import eased_share
 from encoders.reduction.halting_losses import distribution_loss, ponder_loss
-from encoders.training.config import EncoderShape
-from encoders.training.family import FamilyTraining, Moment, Weighted
+from encoders.training.family import Blueprint, FamilyTraining, Moment, Weighted
 
 
 class ToreTraining(FamilyTraining):
@@ -27,23 +26,15 @@ class ToreTraining(FamilyTraining):
     options: ClassVar[frozenset[str]] = frozenset(("split_block",))
 
     @classmethod
-    def build(
-        cls,
-        shape: EncoderShape,
-        sizes: Mapping[str, Any],
-        *,
-        name: str,
-        image_size: tuple[int, int],
-        class_names: tuple[str, ...],
-        seed: int,
-    ) -> Any:
+    def build(cls, blueprint: Blueprint) -> Any:
         """A new encoder; see `FamilyTraining.build`. All its sizes are in `shape`."""
-        if sizes:
+        if sizes := blueprint.sizes:
             raise ValueError(
                 f"--sizes {' '.join(f'{key}={value}' for key, value in sizes.items())}: sizes of "
                 "the family 'tore' are options of their own (--width, --depth, --num-heads, ...)"
             )
-        return build_encoder(shape.config(name, image_size, class_names), seed)
+        config = blueprint.shape.config(blueprint.name, blueprint.image_size, blueprint.class_names)
+        return build_encoder(config, blueprint.seed)
 
     def believe(
         self,
