@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from studies import (  # noqa: F401
+    NEW,
     TRAINING,
     contents,
     encoder,
@@ -19,7 +20,6 @@ from studies import (  # noqa: F401
 )
 
 ROOT = Path(__file__).parents[3]
-NEW = ("--width", 16, "--depth", 2, "--num-heads", 2, "--patch-size", 8, "--image-size", 32, 64)
 
 
 def truncate(path: Path) -> bytes:

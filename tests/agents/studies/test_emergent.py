@@ -60,6 +60,7 @@ def next_window(attention: np.ndarray, known: set[int]) -> list[int]:
     return WINDOWS[int(np.argmax([bits[window].mean() for window in WINDOWS]))]
 
 
+@torch.no_grad()
 def features_on_the_way(loaded, pixels, choose):
     """Latents `[N, T, D]` of every scene, one at a time, with glimpses that `choose` names."""
     found = []
@@ -97,11 +98,9 @@ def accuracy_of_ame(loaded, train, test):
     return predicted.reshape(looked.shape[:2]) == test.labels[:, None]
 
 
-@torch.no_grad()
 def test_ame_recomputed_by_hand(study, encoder, scenes):  # noqa: F811
     arguments = ("--num-glimpses", GLIMPSES, "--glimpse-size", SIDE, "--agents", "ame")
-    with torch.enable_grad():
-        folder = study("emergent", *TRAINING, "--learning-rate", 0.01, *arguments)
+    folder = study("emergent", *TRAINING, "--learning-rate", 0.01, *arguments)
     rows = [row for row in read_table(folder, "emergent") if row["agent"] == "ame"]
     assert {row["split_block"] for row in rows} == {"0", "2"}  # 0, and two thirds of 3 blocks
     train, test = open_split(scenes, "train"), open_split(scenes, "test")
