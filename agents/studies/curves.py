@@ -78,7 +78,7 @@ class Curves(Study[CurvesOptions]):
             image_size_of,
             open_scenes,
             open_subject,
-            require_enough,
+            require_divided,
         )
         from encoders.layers.divisions import Division
 
@@ -95,8 +95,7 @@ class Curves(Study[CurvesOptions]):
                 )
             scenes = opened[size]
             subject = open_subject(options, name, size)
-            self.way.labels(subject.encoder.grid)  # refuses a grid that cannot be divided so
-            require_enough(len(scenes), options.parts)
+            require_divided(subject, self.way, len(scenes))
             readout = open_one_readout(subject, scenes, options.readout, most=options.train_scenes)
             self.each.append((subject, scenes, readout))
             found |= identity(subject, scenes, *readout.sets)

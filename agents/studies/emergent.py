@@ -285,7 +285,8 @@ class Emergent(Study[EmergentOptions]):
         reading = (
             "The encoder is frozen; a linear head was trained on random glimpses at each K. "
             "Differences are in points with Newcombe's paired 95 % interval. AME survives where it "
-            "is above random viewing after the fine-tuning too."
+            "is above random viewing after the fine-tuning too. GFLOPs are those of the features "
+            "that the head reads; what AME's decoder takes to choose comes on top."
         )
         columns = ("encoder", "K", "agent", "accuracy", "minus random", "minus untouched", "GFLOPs")
         title = f"After {self.options.num_glimpses} glimpses"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
@@ -30,6 +30,7 @@ from encoders.support.files import replacing, write_text
 from encoders.support.interrupts import interrupts_wait
 from encoders.support.precision import resolve_precision
 from encoders.training.config import TrainingConfig
+from encoders.training.loading import load_batches
 from encoders.training.order import SceneOrder
 from encoders.training.validation import LabelledImages
 
@@ -231,13 +232,8 @@ class TrainingLoop(abc.ABC):
         own = slice(self.accelerator.process_index, None, world)
         order = SceneOrder(len(self.train_images), config.seed)
         indices = [order.batch(step * config.batch_size, config.batch_size)[own] for step in steps]
-        loader: DataLoader[Any] = DataLoader(
-            _Pixels(self.train_images),
-            batch_sampler=indices,
-            num_workers=config.num_workers,
-            prefetch_factor=4 if config.num_workers else None,
-        )
-        for batch, images in zip(indices, loader, strict=True):
+        loaded = load_batches(_Pixels(self.train_images), indices, config.num_workers)
+        for batch, images in zip(indices, loaded, strict=True):
             yield torch.as_tensor(batch), images
 
     def _learning_rate(self) -> float:

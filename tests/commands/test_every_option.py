@@ -8,20 +8,14 @@ being run.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import io
 import json
-import re
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import tyro
+from noted_runs import Done, Notes, idle_cases, options_of, outcome, parameter_sum, plain
 from panoramas import save_panorama_encoder
 
 from agents.commands import eval_agent, merge, tracking, train_agent, train_encoder
@@ -37,42 +31,6 @@ from encoders.checkpoints import command as weights
 from encoders.flops import report
 from encoders.training import trainer
 from encoders.training.distillation import trainer as distilling
-
-
-class Done(BaseException):
-    """Raised where a command would begin to work."""
-
-
-def plain(value: Any) -> Any:
-    """Anything as what can be compared."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, str | int | float | bool | Path | None):
-        return str(value)
-    return type(value).__name__
-
-
-def parameter_sum(module: Any) -> float:
-    return float(sum(each.double().sum() for each in module.parameters()))
-
-
-class Notes(dict):
-    """What arrived at which part."""
-
-    def of(self, part: str, names: str = "", result: Any = None, stop: bool = False) -> Callable:
-        """A stand-in for a part, which notes its arguments, the first ones under these names."""
-
-        def stand_in(*arguments: Any, **keywords: Any) -> Any:
-            self[part] = plain({**dict(zip(names.split(), arguments, strict=False)), **keywords})
-            if stop:
-                raise Done
-            return result
-
-        return stand_in
 
 
 def note_comparison(notes: Notes, patch: pytest.MonkeyPatch) -> None:
@@ -551,41 +509,6 @@ COMMANDS = {
 }
 
 
-class Parsed(BaseException):
-    """A parser, caught when it was about to read the command line."""
-
-
-def options_of(command: Command, patch: pytest.MonkeyPatch) -> set[str]:
-    """Every option and argument of a command, read off its parser."""
-
-    def catch(parser, *arguments, **keywords):
-        raise Parsed(parser)
-
-    def catch_tyro(kind, **keywords):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            raise Parsed(tyro.extras.get_parser(kind))
-
-    patch.setattr(argparse.ArgumentParser, "parse_args", catch)
-    patch.setattr(tyro, "cli", catch_tyro)
-    patch.setattr(sys, "argv", ["command"])
-    with pytest.raises(Parsed) as caught:
-        command.main()
-    return {*_names(caught.value.args[0])} - {"help"}
-
-
-def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield action.dest
-            for inner in action.choices.values():
-                yield from _names(inner)
-        else:
-            shown = f"--{action.dest.replace('_', '-')}" in action.option_strings
-            name = action.dest if shown else action.dest.rpartition(".")[2]  # of a part left out
-            yield name.replace("-", "_")
-
-
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     """What the words in capitals stand for."""
@@ -621,56 +544,21 @@ def places(tmp_path_factory):
     }
 
 
-def outcome(command: Command, words: str, places: Mapping[str, Path], out: Path) -> str:
-    """What a command line comes to, as text."""
-    place = re.compile("^(" + "|".join([*places, "OUT"]) + ")")
-    arguments = [
-        place.sub(lambda found: str({**places, "OUT": out}[found[0]]), word)
-        for word in words.split()
-    ]
-    notes = Notes()
-    said = io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        warnings.catch_warnings(),
-        contextlib.redirect_stderr(said),
-    ):
-        warnings.simplefilter("ignore")
-        command.plan(notes, patch)
-        patch.setattr(sys, "argv", ["command", *arguments])
-        try:
-            command.main()
-        except Done:
-            pass
-        except SystemExit as stop:
-            if stop.code:
-                notes["refused"] = f"{stop.code} {said.getvalue()}"
-    return json.dumps(notes, sort_keys=True, default=str).replace(str(out), "OUT")
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_changes_what_it_is_for(name, places, tmp_path, monkeypatch):
     command = COMMANDS[name]
     with monkeypatch.context() as patch:
-        known = options_of(command, patch)
+        known = options_of(command.main, [], patch)
     # An option without a case above, or a case of an option that is no more:
     assert known == {*command.cases, *command.refused}
     plans: dict[str, str] = {}
 
     def plan(words: str) -> str:
         if words not in plans:
-            plans[words] = outcome(command, words, places, tmp_path / str(len(plans)))
+            out = tmp_path / str(len(plans))
+            plans[words] = outcome(command.main, command.plan, words, places, out)
         return plans[words]
 
-    idle = []
-    for option, case in command.cases.items():
-        changed, _, context = case.partition("|")
-        without = plan(f"{command.base} {context}")
-        assert "refused" not in without, without
-        own = changed.startswith("=")
-        found = plan(changed[1:] if own else f"{command.base} {context} {changed}")
-        if found == without or "refused" in found:
-            idle.append((option, found))
-    assert not idle
+    assert not idle_cases(command.base, command.cases, plan)
     for option, (words, said) in command.refused.items():
         assert said in plan(f"{command.base} {words}"), option

@@ -16,6 +16,7 @@ from encoders.storage import save_encoder
 
 CLASSES = ("bridge", "harbour", "meadow")
 SIZE = (32, 64)
+NEW = ("--width", 16, "--depth", 2, "--num-heads", 2, "--patch-size", 8, "--image-size", 32, 64)
 TRAINING = ("--epochs", 1, "--epoch-size", 16, "--train-batch-size", 8, "--validation-size", 8)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
@@ -36,6 +36,7 @@ from encoders.training.distillation.model import (
 )
 from encoders.training.distillation.schedules import CosineSchedule, LinearSchedule
 from encoders.training.distillation.validation import knn_metrics, signs_of_collapse, tabulate
+from encoders.training.loading import load_batches
 from encoders.training.loop import TrainingLoop
 from encoders.training.order import SceneOrder
 from encoders.training.validation import LabelledImages
@@ -283,13 +284,9 @@ class DistillationTrainer(TrainingLoop):
             first = step * config.batch_size
             indices = order.batch(first, config.batch_size)
             batches.append(list(enumerate(indices, first))[own])
-        loader: DataLoader[Any] = DataLoader(
-            _Crops(self.train_images, self.crops, config.seed),
-            batch_sampler=batches,
-            num_workers=config.num_workers,
-            prefetch_factor=4 if config.num_workers else None,
-        )
-        for batch, groups in zip(batches, loader, strict=True):
+        crops = _Crops(self.train_images, self.crops, config.seed)
+        loaded = load_batches(crops, batches, config.num_workers)
+        for batch, groups in zip(batches, loaded, strict=True):
             yield torch.tensor([index for _, index in batch]), groups
 
     def _state(self) -> dict[str, Any]:

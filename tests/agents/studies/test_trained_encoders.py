@@ -10,6 +10,7 @@ import torch
 from scene_trees import make_tree
 from studies import (  # noqa: F401
     CLASSES,
+    NEW,
     TRAINING,
     encoder,
     load_images,
@@ -25,8 +26,6 @@ from encoders.analysis.divided import divided_flops
 from encoders.layers.divisions import Division, divisions
 from encoders.storage import load_encoder
 from encoders.training.divided_views import DividedViews, WholeViews
-
-NEW = ("--width", 16, "--depth", 2, "--num-heads", 2, "--patch-size", 8, "--image-size", 32, 64)
 
 
 def open_split(root, split="test"):
