@@ -14,7 +14,7 @@ Each training, each agent and each spectrum is a file in OUTPUT and is not compu
 processors can share the work: begin with `--parts speed`, then run the command twice at once with
 other `--models` or `--seeds` and the same OUTPUT, and `--parts cost picture` at the end.
 `models.csv`, `cost.csv`, `spectrum.csv` and `models.png` are made of all that is there. A point is
-computed again as it was, on any machine, with the `speed.json` that it was computed with (`--speed`).
+computed again as it was with the `speed.json` that it was computed with (`--speed`).
 """
 
 from __future__ import annotations
