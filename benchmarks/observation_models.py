@@ -13,7 +13,8 @@ scenes through each encoder; one of them learns to.
 Each training, each agent and each spectrum is a file in OUTPUT and is not computed again; so two
 processors can share the work: begin with `--parts speed`, then run the command twice at once with
 other `--models` or `--seeds` and the same OUTPUT, and `--parts cost picture` at the end.
-`models.csv`, `cost.csv`, `spectrum.csv` and `models.png` are made of all that is there.
+`models.csv`, `cost.csv`, `spectrum.csv` and `models.png` are made of all that is there. A point is
+computed again as it was with the `speed.json` that it was computed with (`--speed`).
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=1000, help="of the test split")
     parser.add_argument("--spectrum-scenes", type=int, default=128)
     parser.add_argument("--measured-steps", type=int, default=40, help="for seconds per step")
+    parser.add_argument("--speed", type=Path, help="JSON: seconds per step, instead of measuring")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 64], help="of timed episodes")
     parser.add_argument("--rounds", type=int, default=9, help="measurements of time")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
@@ -97,11 +99,13 @@ def main() -> None:
     names = tuple(scenes.class_names)
     compare_counts(settings, names)
     speed = output / "speed.json"
+    if options.speed is not None and not speed.is_file():
+        write_json(speed, json.loads(options.speed.read_text("utf-8")))
     if "speed" in options.parts and not speed.is_file():
         write_json(speed, measure_speed(settings, scenes))
     if {"train", "agents", "spectrum"} & set(options.parts):
         if not speed.is_file():
-            sys.exit(f"{speed} is missing: run --parts speed first")
+            sys.exit(f"{speed} is missing: run --parts speed first, or give --speed FILE")
         seconds = json.loads(speed.read_text("utf-8"))
         for seed in options.seeds:
             for model in options.models:
