@@ -8,7 +8,8 @@ Usage: python benchmarks/observation_models.py --minutes 2 --seeds 0 1 2 --outpu
 Every model has as many parameters as tore-nano (10 % more or less, or it is refused) and learns
 from scratch for the same processor time on one thread: seconds per step are measured first, all
 models taking turns at each step, and from them the number of steps. Agents then explore the test
-scenes through each encoder; one of them learns to.
+scenes through each encoder; one of them learns to. Reading or making scenes is no training time;
+where it takes long, `--train-scenes 8192` keeps some in memory.
 
 Each training, each agent and each spectrum is a file in OUTPUT and is not computed again; so two
 processors can share the work: begin with `--parts speed`, then run the command twice at once with
@@ -20,10 +21,13 @@ computed again as it was with the `speed.json` that it was computed with (`--spe
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +38,7 @@ from observation.exploring import explore_missing
 from observation.picture import draw
 from observation.settings import MODELS, Settings, compare_counts
 from observation.spectra import measure_spectrum
-from observation.training import measure_speed, train
+from observation.training import FewScenes, measure_speed, train
 
 AGENTS = ("random", "checkerboard", "ame", "regions")
 PARTS = ("speed", "train", "agents", "spectrum", "cost", "picture")
@@ -59,6 +63,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--agent-steps", type=int, default=16_384, help="0 = no learner")
     parser.add_argument("--agent-rows", type=int, default=128)
     parser.add_argument("--scenes", type=int, default=1000, help="of the test split")
+    parser.add_argument(
+        "--train-scenes", type=int, default=0, help="kept in memory; 0 = all, read when needed"
+    )
     parser.add_argument("--spectrum-scenes", type=int, default=128)
     parser.add_argument("--measured-steps", type=int, default=40, help="for seconds per step")
     parser.add_argument("--speed", type=Path, help="JSON: seconds per step, instead of measuring")
@@ -73,7 +80,7 @@ def parse() -> argparse.Namespace:
         options.models, options.seeds = ["tore", "sparseformer"], [0]
         options.minutes, options.batch_size, options.measured_steps = 0.002, 8, 1
         options.agents, options.agent_steps, options.agent_rows = ["random", "ame"], 48, 8
-        options.scenes, options.spectrum_scenes = 32, 8
+        options.scenes, options.spectrum_scenes, options.train_scenes = 32, 8, 64
         options.rows, options.rounds = [1, 4], 1
     return options
 
@@ -81,7 +88,7 @@ def parse() -> argparse.Namespace:
 def settings_of(options: argparse.Namespace) -> Settings:
     names = ("env", "data_root", "patch_size", "glimpse_size", "num_glimpses", "minutes")
     names += ("batch_size", "precision", "learner", "agent_steps", "agent_rows", "scenes")
-    names += ("sizes", "measured_steps")
+    names += ("sizes", "measured_steps", "train_scenes")
     values = {name: getattr(options, name) for name in names}
     if unknown := sorted(set(options.sizes) - set(MODELS)):
         sys.exit(f"--sizes names {', '.join(unknown)}; expected some of {', '.join(MODELS)}")
@@ -107,9 +114,15 @@ def main() -> None:
         if not speed.is_file():
             sys.exit(f"{speed} is missing: run --parts speed first, or give --speed FILE")
         seconds = json.loads(speed.read_text("utf-8"))
+
+        @functools.cache
+        def open_train() -> Any:
+            few = settings.train_scenes
+            return FewScenes.of(scenes, few) if few else scenes
+
         for seed in options.seeds:
             for model in options.models:
-                one_model(options, settings, model, seed, seconds[model], scenes)
+                one_model(options, settings, model, seed, seconds[model], open_train)
     if "cost" in options.parts and not (output / "cost.json").is_file():
         rows = tuple(options.rows)
         write_json(output / "cost.json", measure_cost(settings, names, rows, options.rounds))
@@ -123,14 +136,14 @@ def one_model(
     model: str,
     seed: int,
     seconds_per_step: float,
-    scenes: object,
+    open_train: Callable[[], Any],
 ) -> None:
     """What is missing of one training: the encoder, its agents, its spectrum."""
     output, begun = options.output, time.process_time()
     folder = output / "encoders" / f"{model}-{seed}"
     if "train" not in options.parts and not (folder / "training.json").is_file():
         return
-    encoder, record = train(model, seed, settings, seconds_per_step, scenes, folder)
+    encoder, record = train(model, seed, settings, seconds_per_step, open_train, folder)
     if record is not None:
         print(
             f"{model}, seed {seed}: {record['steps']:,} steps in {record['seconds']:.1f} s, with "

@@ -71,6 +71,8 @@ class Settings:
         scenes: Of the test split.
         sizes: By model: sizes instead of those of `MODELS`.
         measured_steps: Training steps whose time is measured beforehand.
+        train_scenes: Scenes to train on, spread evenly over the split and kept in memory; 0 = all
+            of them, read whenever they are needed.
     """
 
     env: str
@@ -88,6 +90,7 @@ class Settings:
     scenes: int
     sizes: Mapping[str, Mapping[str, Any]]
     measured_steps: int
+    train_scenes: int = 0
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class Settings:
         if not path.is_file():
             write_json(path, own)
             return
-        kept = json.loads(path.read_text("utf-8"))
+        kept = {"train_scenes": 0, **json.loads(path.read_text("utf-8"))}
         for name, value in own.items():
             if kept.get(name) != value:
                 sys.exit(

@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from encoders.storage import load_encoder, weights_hash
 from encoders.support.files import write_json
+from encoders.support.subsets import spread_evenly
 from encoders.training.loop import STATE_FILE
 from encoders.training.trainer import EncoderTrainer
 from observation.settings import MODELS, Settings, build_model, count_parameters
@@ -57,21 +59,24 @@ class TimedTrainer(EncoderTrainer):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FewScenes:
-    """Scenes in memory, under the numbers of a longer split.
+    """Scenes in memory.
 
     Attributes:
         images: uint8 `[N, H, W, 3]`.
         labels: int64 `[N]`.
+        class_names: Of the labels.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    class_names: tuple[str, ...]
 
     @classmethod
     def of(cls, scenes: Any, count: int) -> FewScenes:
-        """The first scenes of a split."""
-        rows = range(min(count, len(scenes)))
-        return cls(np.stack([scenes.load(row) for row in rows]), scenes.labels[: len(rows)])
+        """So many scenes, spread evenly over a split."""
+        rows = spread_evenly(count, len(scenes))
+        images = np.stack([scenes.load(int(row)) for row in rows])
+        return cls(images, scenes.labels[rows], tuple(scenes.class_names))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,7 +88,8 @@ class FewScenes:
 
 def measure_speed(settings: Settings, scenes: Any) -> dict[str, float]:
     """Seconds of a training step of every model, the models taking turns at each step."""
-    few, names = FewScenes.of(scenes, _SCENES_MEASURED), tuple(scenes.class_names)
+    few = FewScenes.of(scenes, _SCENES_MEASURED)
+    names = few.class_names
     config = settings.training(0, settings.measured_steps + _NOT_COUNTED, epochs=1)
     seconds: dict[str, list[float]] = {name: [] for name in MODELS}
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +114,12 @@ def measure_speed(settings: Settings, scenes: Any) -> dict[str, float]:
 
 
 def train(
-    name: str, seed: int, settings: Settings, seconds_per_step: float, scenes: Any, folder: Path
+    name: str,
+    seed: int,
+    settings: Settings,
+    seconds_per_step: float,
+    open_train: Callable[[], Any],
+    folder: Path,
 ) -> Any:
     """Trains a model in a folder, or reads the one that was trained there; and what that took.
 
@@ -121,6 +132,7 @@ def train(
     if done.is_file():
         return load_encoder(folder), None
     steps = max(round(60 * settings.minutes / seconds_per_step), 1)
+    scenes = open_train()
     names = tuple(scenes.class_names)
     trainer = TimedTrainer(
         build_model(name, settings, names, seed),
