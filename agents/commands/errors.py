@@ -42,7 +42,8 @@ def program_name() -> str:
 def called_as() -> str:
     """What to type to call this command again."""
     script = sys.argv[0]
-    return f"python {script}" if script.endswith(".py") else program_name()
+    is_script = script.endswith(".py") and run_as_module() is None
+    return f"python {script}" if is_script else program_name()
 
 
 @contextlib.contextmanager

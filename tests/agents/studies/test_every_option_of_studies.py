@@ -394,7 +394,8 @@ STUDY_CASES = {
         },
     ),
     "emergent": Cases(
-        f"--encoder ENCODER {WHERE} --split-blocks 2 --num-glimpses 2 --glimpse-size 1",
+        f"--encoder ENCODER {WHERE} --split-blocks 2 --num-glimpses 2 --glimpse-size 1 "
+        "--agents random",
         {
             **{name: words for name, words in TRAINING.items() if name != "label_smoothing"},
             "encoder": "--encoder ANOTHER",
