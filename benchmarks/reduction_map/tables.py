@@ -20,6 +20,8 @@ from reduction_map.points import CONTROL, PLAIN, REDUCING
 EQUAL_POINTS, FEW_FLOPS, LITTLE_TIME = 0.5, 0.6, 0.75
 """Equal accuracy is lost by no more points; shares of TORE's own cost that are worth naming."""
 
+_BEST, _CHEAPEST, _SAME = "most accurate K", "cheapest equal K", "same K"
+
 _EPISODE = ("model", "environment", "glimpses", "num_glimpses", "glimpse_size", "scenes")
 _WAY = ("split_block", "reduction", "reduction_in", "max_tokens")
 _GROUP = (*_EPISODE, "training", *_WAY)
@@ -175,13 +177,13 @@ def references(group: Group, groups: Sequence[Group]) -> dict[str, Group]:
             continue
         ending = "" if training == PLAIN else " of the control"
         best = max(peers, key=lambda each: (each.accuracy, -each.mean("gflops")))
-        found["most accurate K" + ending] = best
+        found[_BEST + ending] = best
         equal = [each for each in peers if Comparison(each.pairs(best)).equal == "yes"]
         cheapest = min([*equal, best], key=lambda each: each.mean("gflops"))
-        found["cheapest equal K" + ending] = cheapest
+        found[_CHEAPEST + ending] = cheapest
         for each in peers:
             if each["split_block"] == group["split_block"]:
-                found["same K" + ending] = each
+                found[_SAME + ending] = each
     return found
 
 
@@ -189,7 +191,7 @@ def point_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """A row for every point, compared with TORE alone at the K that is most accurate over seeds."""
     rows = []
     for group in groups:
-        best = references(group, groups).get("most accurate K")
+        best = references(group, groups).get(_BEST)
         pairs = {} if best is None else group.pairs(best)
         for key, point in group.points.items():
             row = {**point, "accuracy": float(100 * np.mean(point["hits"]))}
@@ -229,13 +231,18 @@ def _yes(holds: bool) -> str:
 
 
 def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The ways that are as accurate as TORE alone at 60 % of its own FLOPs, and their time."""
+    """The ways that are as accurate as TORE alone at 60 % of its own FLOPs, and their time.
+
+    What a larger K alone would have saved is said beside it.
+    """
+    cheapest = {_way(row): row for row in rows if row["reference"] == _CHEAPEST}
     chosen = [
         row
         for row in rows
-        if row["way"] == "both" and row["equal_accuracy"] == row["few_flops"] == "yes"
+        if row["way"] == "both"
+        and row["equal_accuracy"] == row["few_flops"] == "yes"
+        and not row["reference"].startswith(_CHEAPEST)
     ]
-    chosen = [row for row in chosen if not row["reference"].startswith("cheapest")]
     lines = [f"{len(chosen)} at equal accuracy and at most {FEW_FLOPS:.0%} of TORE's own FLOPs"]
     for row in chosen:
         way = f"K={row['split_block']} {row['reduction']}"
@@ -244,13 +251,21 @@ def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
         time = f"{row['time_share']:.2f} of its time"
         if row.get("beside_time_share", "") != "":
             time += f" ({row['beside_time_share']:.2f} in {row['beside']})"
-        lines.append(
+        line = (
             f"  {way}, {row['num_glimpses']} glimpses, training {row['training']}: "
             f"{row['difference']:+.2f} ({row['difference_lo']:.2f} to {row['difference_hi']:.2f}) "
             f"against {row['reference']} ({row['against']}), {row['gflops_share']:.2f} of its "
             f"FLOPs, {time}"
         )
+        if (other := cheapest.get(_way(row))) is not None:
+            line += f"; {other['gflops_share']:.2f} and {other['time_share']:.2f} of those of "
+            line += f"{other['against']}, the {_CHEAPEST}"
+        lines.append(line)
     return "\n".join(lines)
+
+
+def _way(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _GROUP)
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:

@@ -100,7 +100,10 @@ def test_ways_are_compared_with_three_k_of_tore_alone(wrong, cheapest):
     assert best["time_share"] == pytest.approx(3 / 4)
     assert (best["equal_accuracy"], best["few_flops"], best["little_time"]) == ("yes",) * 3
     assert found["cheapest equal K"]["few_flops"] == ("yes" if cheapest == "K=2" else "no")
-    assert "2 at equal accuracy" in in_words(list(found.values()))
+    words = in_words(list(found.values()))
+    assert "2 at equal accuracy" in words
+    share = {"K=2": "0.38 and 0.75", "K=4": "0.75 and 1.50"}[cheapest]
+    assert words.count(f"{share} of those of {cheapest}, the cheapest equal K") == 2
 
 
 def test_trained_encoders_are_paired_with_what_they_started_from():
