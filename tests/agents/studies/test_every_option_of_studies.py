@@ -321,7 +321,8 @@ STUDY_CASES = {
             "transposed": "--transposed | --parts 2",
             "readout": "--readout probe",
             "train_scenes": "--train-scenes 9 | --readout probe",
-            "maps": "--maps 1 | --readout probe --first-split 0",
+            # Of the scenes that the probe learnt from, some are named right at K = 0 alone.
+            "maps": "--maps 1 | --readout probe --first-split 0 --split train --parts 16",
         },
         {"transposed": ONE_WAY, "seed": NOT_RANDOM, "train_scenes": OWN},
     ),
