@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 
 def load_batches(
-    dataset: Dataset[Any], batches: Sequence[Sequence[Any]], num_workers: int
+    dataset: Dataset[Any], batches: Sequence[list[Any]], num_workers: int
 ) -> Iterator[Any]:
     """The batches one after another.
 
