@@ -141,6 +141,9 @@ def plan_study(notes: Notes, patch: pytest.MonkeyPatch, places: Mapping[str, Any
         notes["projected"] = plain([features.sum(), keywords])
         return features[:, :2]
 
+    def note_maps(subject, scenes, way, splits, chosen, folder):
+        notes["maps"] = [int(row["scene"]) for row in chosen]
+
     def note_page(folder, study, sections):
         notes["folder"], notes["options"] = str(folder.parent), plain(study.options.smoke)
         notes["table"] = (folder / f"{study.name}.csv").read_text()
@@ -168,6 +171,7 @@ def plan_study(notes: Notes, patch: pytest.MonkeyPatch, places: Mapping[str, Any
         for name, _ in inspect.getmembers(module, inspect.isfunction):
             if name.startswith("draw_"):
                 patch.setattr(module, name, notes.of(f"picture {name}"))
+    patch.setattr(classes_figure, "draw_maps", note_maps)
 
 
 @dataclasses.dataclass(frozen=True)
