@@ -136,6 +136,12 @@ class Evit(Reduction):
     ranking: Literal["block", "global"] = "block"
 
     def __post_init__(self) -> None:
+        rates = self.keep_rate if isinstance(self.keep_rate, tuple) else (self.keep_rate,)
+        if any(rate == 0 for rate in rates):
+            raise ValueError(
+                f"keep_rate={_to_text(self.keep_rate)} keeps no patch token in some block; give "
+                "more than 0, e.g. 0.5 for half of them; 1 keeps all"
+            )
         super().__post_init__()
         lists = isinstance(self.keep_rate, tuple) or self.tokens is not None
         if lists and self.blocks is not None:

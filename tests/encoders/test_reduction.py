@@ -301,7 +301,8 @@ def test_a_reduction_reads_back_its_own_text(text):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("evit:keep_rate=0", ["keep_rate=0", "more than 0"]),
+        ("evit:keep_rate=0", ["keep_rate=0", "keeps no patch token", "more than 0", "0.5"]),
+        ("evit:keep_rate=0.5+0+1", ["keep_rate=0.5+0+1", "keeps no patch token"]),
         ("evit:keep_rate=1.5", ["keep_rate=1.5", "at most 1"]),
         ("evit:tokens=-+0+-", ["tokens", "at least 1"]),
         ("evit:fill=fused,fuse=false", ["fill=fused", "fuse=false", "fill=mask"]),
