@@ -3,9 +3,10 @@
 Usage: python benchmarks/avit_study.py --data-root IMAGES --start timm/deit_tiny_patch16_224
        python benchmarks/avit_study.py --smoke
 
-Three models learn the classes of the folder (train, val and test, a folder per class in each) from
+Four models learn the classes of the folder (train, val and test, a folder per class in each) from
 whole images: a plain Vision Transformer that starts from `--start`; A-ViT that starts there too;
-and A-ViT that starts from the trained plain model. `study.csv` holds accuracy and macro F1 on the
+A-ViT that starts from the trained plain model; and, as its control, the plain model trained as long
+again. `study.csv` holds accuracy and macro F1 on the
 test images, GFLOPs and blocks per token; `depths.csv` the mean depth of every test image, and
 `depths.png` the images whose tokens halt first and last. A model that is trained is not trained
 again.
@@ -37,6 +38,7 @@ from encoders.training.trainer import EncoderTrainer
 
 COLUMNS = ("model", "starts_from", "accuracy", "macro_f1", "gflops", "blocks_per_token", "scenes")
 _SHOWN = 6  # images of each kind
+_SIDE = 128  # pixels that small images are enlarged to
 
 
 def macro_f1(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
@@ -98,6 +100,8 @@ def draw_depths(
         pictures = []
         for index in chosen:
             scene, map_ = scenes.load(int(indices[index])), depth[index].reshape(grid)
+            times = max(1, _SIDE // scene.shape[0])
+            scene = scene.repeat(times, axis=0).repeat(times, axis=1)
             picture = ink.blank(2 * scene.shape[0] + 20, scene.shape[1] + 4)
             ink.write(picture, f"{depth[index].mean():.1f}", 2, 10)
             both = np.concatenate([scene, paint_tokens(scene, np.ones(grid, int), map_)])
@@ -190,6 +194,15 @@ def main() -> None:
             ),
             "plain",
         ),
+        "plain-continued": (
+            trained(
+                options.output / "plain-continued",
+                load_encoder(options.output / "plain"),
+                splits,
+                config,
+            ),
+            "plain",
+        ),
     }
     test = splits["test"]
     indices = spread_evenly(options.scenes or len(test), len(test))
@@ -208,7 +221,7 @@ def main() -> None:
         }
         rows.append(row)
         print(json.dumps(row))
-        if name != "plain":
+        if name.startswith("avit"):
             path = options.output / f"depths-{name}.png"
             draw_depths(path, test, indices, found["depth"], encoder.grid)
     write_csv(
