@@ -144,7 +144,8 @@ def test_tasks_and_encoders_without_a_teacher_are_learnt_by_looking_ahead(recwar
         assert find_teacher(env, CONFIG) is None
     env = training_env()
     config = env.observer.encoder.config
-    kind = type("OtherEncoder", (), {"config": config, "family": "other", "outputs": ()})
+    told = {"config": config, "family": "other", "outputs": ()}
+    kind = type("OtherEncoder", (), {**told, "resolve_options": lambda self, options: options})
     env.observer.encoder = kind()
     with pytest.warns(UserWarning, match=r"'tiny' of family 'other'.*look-ahead"):
         assert find_teacher(env, CONFIG) is None

@@ -504,6 +504,8 @@ COMMANDS = {
             "activation": "--activation gelu",
             "norm_eps": "--norm-eps 1e-3",
             "norm_pix_loss": "--norm-pix-loss",
+            "patch_size": "--patch-size 8",
+            "repeats": "--repeats 2",
         },
     ),
 }

@@ -12,6 +12,7 @@ from encoders import create_encoder
 from encoders.families.tore.state import ToreState
 from encoders.flops.count import Cost
 from encoders.protocol import Observed
+from encoders.support.rows import row_indices
 from encoders.testing import check_encoder
 
 
@@ -89,7 +90,7 @@ def share(self):
 
 
 def other_rows(self, rows):
-    rows = self._indices(rows)
+    rows = row_indices(rows, len(self))
     return ToreState.select(self, rows.flip(0) if len(rows) < len(self) else rows)
 
 
