@@ -90,7 +90,7 @@ class Settings:
     scenes: int
     sizes: Mapping[str, Mapping[str, Any]]
     measured_steps: int
-    train_scenes: int = 0
+    train_scenes: int
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Settings:
         if not path.is_file():
             write_json(path, own)
             return
-        kept = {"train_scenes": 0, **json.loads(path.read_text("utf-8"))}
+        kept = json.loads(path.read_text("utf-8"))
         for name, value in own.items():
             if kept.get(name) != value:
                 sys.exit(

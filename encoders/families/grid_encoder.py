@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Collection
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from encoders.hub import HubExchange
-from encoders.layers import patches as pixel_layout
+from encoders.families.glimpse_module import GlimpseModule
 from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS
 
@@ -23,57 +23,23 @@ _DECODER_PARTS = {
 }
 
 
-class GridEncoder(nn.Module, HubExchange):
-    """Colours, grid, and changes of size and class head.
+class GridEncoder(GlimpseModule, abc.ABC):
+    """Changes of size and class head, and parts.
 
     A subclass is made from its configuration alone, and no weight of it knows the grid.
 
     Args:
         config: A configuration with `mean` and `std`.
-
-    Attributes:
-        family: Name of the family.
-        config: What the encoder is.
     """
-
-    family: ClassVar[str]
-    mean: Tensor
-    std: Tensor
 
     # What the part is called that every output reads, and how names of the class head begin.
     _BODY: ClassVar[str]
     _HEAD: ClassVar[str]
 
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.config = config
-        self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std), persistent=False)
-
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a scene."""
-        return self.config.grid
-
-    @property
+    @abc.abstractmethod
     def outputs(self) -> tuple[str, ...]:
         """Parts of the belief that it can compute."""
-        raise NotImplementedError
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 `[..., 3, h, w]` to the normalised float32 that the encoder expects."""
-        return pixel_layout.normalise(pixels.to(self.device), self.mean, self.std)
-
-    def to_images(self, pixels: Tensor) -> Tensor:
-        """Turns `Belief.pixels` into uint8 images `[B, H, W, 3]`."""
-        return pixel_layout.to_bytes(
-            pixel_layout.unpatchify(pixels, self.grid), self.mean, self.std
-        )
 
     def resized(self, image_size: tuple[int, int]) -> Self:
         """The encoder for scenes of another size.
@@ -119,9 +85,9 @@ class GridEncoder(nn.Module, HubExchange):
             for name, outputs in readers.items()
         }
 
+    @abc.abstractmethod
     def _settings(self) -> dict[str, Any]:
         """What alters the body's outputs beside its weights, as plain JSON types."""
-        raise NotImplementedError
 
     def _part_of(self, name: str) -> tuple[str, frozenset[str] | None]:
         """The part that a tensor is of, and the outputs that read it; None = all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterable
 
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from encoders.families.canvas.windows import Footprint
 
 
-class MapLayer(nn.Module):
+class MapLayer(nn.Module, abc.ABC):
     """One layer of a body, whose output is a map that may be kept and repaired in part.
 
     Attributes:
@@ -32,6 +33,7 @@ class MapLayer(nn.Module):
             values = F.pad(values, (self.footprint.padding,) * 4)
         return self.run(values, None)
 
+    @abc.abstractmethod
     def run(self, values: Tensor, inside: Tensor | None) -> Tensor:
         """A window of the output from exactly the cells that it needs, without padding of its own.
 
@@ -39,8 +41,8 @@ class MapLayer(nn.Module):
             values: `[R, C, h, w]`, with zeros where the window needs cells beyond the map.
             inside: bool `[R, 1, h, w]`: which cells are on the map; None where it does not ask.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def macs(self, height: int, width: int, *, alone: bool = False) -> int:
         """Multiply-accumulates of an output of some size.
 
@@ -49,7 +51,6 @@ class MapLayer(nn.Module):
             width: Columns of output cells.
             alone: Whether they are a window cut out of a larger map, so that `run` was called.
         """
-        raise NotImplementedError
 
 
 class CanvasBody(nn.Module):

@@ -13,31 +13,32 @@ from torch import Tensor, nn
 
 from encoders.config import EncoderConfig
 from encoders.families.checks import check_images, checked_glimpse
+from encoders.families.glimpse_module import GlimpseModule
 from encoders.families.tore import extract as tore
+from encoders.families.tore.aggregation import Aggregation, aggregate, read_out
 from encoders.families.tore.mixed_splits import observe_by_split
 from encoders.families.tore.options import ToreOptions, require_reduction
 from encoders.families.tore.parts import tore_parts
 from encoders.families.tore.running import class_token_from_sums, sums_suffice
 from encoders.families.tore.state import ToreState
+from encoders.families.tore.step_counts import StepCounts
 from encoders.families.tore.summary import summarise
 from encoders.families.tore.surgery import PatchVit, make_vit
-from encoders.flops.count import Cost, FlopCount
+from encoders.flops.count import FlopCount
 from encoders.flops.ledger import FlopLedger
-from encoders.hub import HubExchange
 from encoders.layers import patches as pixel_layout
 from encoders.layers.decoder import GlimpseDecoder
 from encoders.layers.positions import fit_positions
-from encoders.layers.vit import BlockCount, TokenSet
+from encoders.layers.vit import TokenSet
 from encoders.parts import EncoderPart
 from encoders.protocol import DECODER_OUTPUTS, OUTPUTS, Belief, Observed, Promises
 from encoders.reduction.base import ReductionPass
-from encoders.reduction.config import Reduction
 from encoders.reduction.passes import make_pass
 from encoders.reduction.plan import ReductionPlan, make_plan
-from encoders.reduction.trace import blocks_of_patches, trace_of
+from encoders.reduction.trace import blocks_of_patches
 
 
-class GlimpseEncoder(nn.Module, HubExchange):
+class GlimpseEncoder(GlimpseModule):
     """Encodes glimpses one at a time and recycles their tokens.
 
     The module holds weights only. What was seen lives in a `ToreState` that the caller owns::
@@ -52,13 +53,11 @@ class GlimpseEncoder(nn.Module, HubExchange):
     """
 
     family: ClassVar[str] = "tore"
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self, config: EncoderConfig, vit: PatchVit, decoder: GlimpseDecoder | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         if vit.grid != config.grid:
             raise ValueError(
                 f"a Vision Transformer for a {vit.grid} grid of patches, but image_size "
@@ -66,11 +65,8 @@ class GlimpseEncoder(nn.Module, HubExchange):
             )
         if decoder is not None and not vit.num_prefix_tokens:
             raise ValueError("a decoder needs a model with a class token")
-        self.config = config
         self.backbone = vit
         self.decoder = decoder
-        self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.heads = vit.heads
         self._ledger = FlopLedger(vit, decoder)
         self._known_options = ToreOptions(config, vit)
@@ -89,11 +85,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
     def width(self) -> int:
         """Channels D of a token and of the latent."""
         return self.backbone.width
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a scene."""
-        return self.backbone.grid
 
     @property
     def device(self) -> torch.device:
@@ -230,16 +221,6 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """
         return ToreState.empty(batch_size, capacity or self.grid[0] * self.grid[1], self.backbone)
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 `[..., 3, h, w]` to the normalised float32 that the encoder expects."""
-        return pixel_layout.normalise(pixels.to(self.device), self.mean, self.std)
-
-    def to_images(self, pixels: Tensor) -> Tensor:
-        """Turns `Belief.pixels` into uint8 images `[B, H, W, 3]`."""
-        return pixel_layout.to_bytes(
-            pixel_layout.unpatchify(pixels, self.grid), self.mean, self.std
-        )
-
     @torch.no_grad()
     def observe(
         self,
@@ -279,50 +260,37 @@ class GlimpseEncoder(nn.Module, HubExchange):
             return observe_by_split(observe, patches, patch_ids, state, split_block)
         split = self._options.split(split_block)
         state.require_split(split)
-        cached = state.token_counts.numpy().copy()
-        scratch = state.patches.numpy() + new
-        extraction = self._make_pass(plan.in_extractor, 0, split)
-        glimpse, extracted = tore.extract(self.backbone, patches, patch_ids, split, extraction)
+        cached, seen = state.token_counts.numpy().copy(), state.patches.numpy() + new
+        counts = StepCounts(new, cached, seen)
+        extraction = self._extraction(plan, split)
+        glimpse, counts.extracted = tore.extract(
+            self.backbone, patches, patch_ids, split, extraction
+        )
         if plan.halts_in_extractor:
             state.hold_depths()
         halted = None if extraction is None else extraction.halted_after
         state.append(glimpse, patch_ids, split, halted)
-        merging = np.zeros_like(cached)
         if plan.max_tokens:
-            merging = self._ledger.blocks.merging(state.token_counts.numpy(), plan.max_tokens)
+            held = state.token_counts.numpy()
+            counts.merging = self._ledger.blocks.merging(held, plan.max_tokens)
             state.bound(plan.max_tokens, room=int(new.max(initial=0)))
         unseen = state.glimpse_counts.numpy() == 0
         if unseen.any():
-            alone = self._make_pass(plan.in_extractor, 0, split)
+            alone = self._extraction(plan, split)
             nothing = tore.extract_nothing(self.backbone, split, 1, alone).values
             rows = torch.from_numpy(unseen).to(state.buffer.device)
             state.buffer[rows, : state.num_prefix_tokens] = nothing.to(state.buffer.dtype)
-        late = np.zeros_like(cached)
         if sums_suffice(self.backbone, split, outputs):
             token, added = class_token_from_sums(self.backbone, state)
-            late = added - new  # of steps that asked for more
-            belief = self._classify(TokenSet(token, num_prefix_tokens=1), outputs)[0]
+            counts.late = added - new  # of steps that asked for more
+            belief = self._read_out(TokenSet(token, num_prefix_tokens=1), outputs)
         else:
             depths = state.depths if plan.halts_in_extractor else None
-            belief, aggregated, kept = self._aggregate(
+            belief, aggregated = self._believe(
                 state.sequence(), split, outputs, plan, depths=depths
             )
-        count = functools.partial(self._ledger.count_rows, split_block=split, outputs=outputs)
-        without = dataclasses.replace(plan, max_tokens=0) if plan.max_tokens else plan
-        if plan.options():
-            blocks = self._ledger.blocks
-            extractor = blocks.ran(extracted, plan.in_extractor)
-            if not extracted:
-                extractor, _ = blocks.run(new, 0, split, None)
-            aggregator = merging + blocks.ran(aggregated, plan.in_aggregator)
-            spent = self._ledger.parts(new, cached, extractor, aggregator, kept, outputs)
-        else:
-            spent = count(new, cached)
-            if late.any():
-                aggregator = spent.aggregator + self._ledger.adding(late)
-                spent = dataclasses.replace(spent, aggregator=aggregator)
-        anew = count(scratch, np.zeros_like(scratch), plan=without)
-        return Observed(belief, state, Cost(spent=spent, without_recycling=anew))
+            counts.aggregated, counts.kept = aggregated.counts, aggregated.kept
+        return Observed(belief, state, counts.cost(self._ledger, split, outputs, plan))
 
     @torch.no_grad()
     def prior(
@@ -334,10 +302,10 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """The belief before any glimpse, batch of one: a constant of the weights."""
         outputs = self._check_outputs(outputs)
         split, plan = self._options.split(split_block), self._options.plan_of_call(options)
-        alone = self._make_pass(plan.in_extractor, 0, split)
+        alone = self._extraction(plan, split)
         nothing = tore.extract_nothing(self.backbone, split, 1, alone)
         depths = nothing.source if plan.halts_in_extractor else None  # zeros
-        return self._aggregate(nothing, split, outputs, plan, depths=depths)[0]
+        return self._believe(nothing, split, outputs, plan, depths=depths)[0]
 
     def forward(
         self,
@@ -361,14 +329,14 @@ class GlimpseEncoder(nn.Module, HubExchange):
         """
         outputs = self._check_outputs(outputs)
         split, plan = self._options.split(split_block), self._options.plan_of_call(options)
-        extraction = self._make_pass(plan.in_extractor, 0, split)
+        extraction = self._extraction(plan, split)
         tokens = tore.extract_all(
             self.backbone,
             patches,
             patch_ids,
             split,
             extraction,
-            self._make_pass(plan.in_extractor, 0, split),
+            self._extraction(plan, split),
             plan.max_tokens,
         )
         depths = None
@@ -381,7 +349,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
                 num_prefix_tokens=self.backbone.num_prefix_tokens,
                 blocks=split,
             )
-        return self._aggregate(tokens, split, outputs, plan, extraction, depths)[0]
+        return self._believe(tokens, split, outputs, plan, extraction, depths)[0]
 
     def forward_full(
         self, images: Tensor, outputs: Collection[str] = ("latent", "logits"), **options: Any
@@ -419,7 +387,7 @@ class GlimpseEncoder(nn.Module, HubExchange):
         first = self.backbone.num_prefix_tokens
         values = torch.cat([prefix, embedded], dim=1)
         tokens = TokenSet(values, source=source, num_prefix_tokens=first)
-        return self._aggregate(tokens, 0, outputs, ReductionPlan())[0]
+        return self._believe(tokens, 0, outputs, ReductionPlan())[0]
 
     def forward_divided(
         self,
@@ -477,12 +445,13 @@ class GlimpseEncoder(nn.Module, HubExchange):
             new_tokens, cached_tokens, split_block=split, outputs=outputs, plan=plan
         )
 
-    def _make_pass(
-        self, reduction: Reduction | None, start: int, stop: int
-    ) -> ReductionPass | None:
-        return None if reduction is None else make_pass(reduction, self.depth, start, stop)
+    def _extraction(self, plan: ReductionPlan, split_block: int) -> ReductionPass | None:
+        """A pass of what the extractor reduces; None where it does not."""
+        if plan.in_extractor is None:
+            return None
+        return make_pass(plan.in_extractor, self.depth, 0, split_block)
 
-    def _aggregate(
+    def _believe(
         self,
         tokens: TokenSet,
         split_block: int,
@@ -490,48 +459,17 @@ class GlimpseEncoder(nn.Module, HubExchange):
         plan: ReductionPlan,
         extraction: ReductionPass | None = None,
         depths: Tensor | None = None,
-    ) -> tuple[Belief, dict[int, BlockCount], np.ndarray]:
-        """The belief, how many tokens went through each block, and how many came out."""
-        vit, before = self.backbone, tokens
-        leading = vit.leading_tokens(outputs)
-        aggregation = self._make_pass(plan.in_aggregator, split_block, vit.depth)
+    ) -> tuple[Belief, Aggregation]:
+        """The belief that the aggregator makes of tokens, and what it ran for that."""
+        aggregated = aggregate(self.backbone, tokens, split_block, outputs, plan)
+        belief = self._read_out(aggregated.tokens, outputs)
         if plan.options():
-            aggregation = aggregation or ReductionPass()  # for the counts
-            tokens = dataclasses.replace(tokens, proportional=plan.proportional).without_padding()
-            before = tokens
-        tokens, counts = vit.run_blocks(
-            tokens, split_block, vit.depth, aggregation, leading=leading
-        )
-        kept = np.zeros(len(tokens.values), np.int64)
-        if plan.options():
-            kept = (tokens.lengths.cpu() - vit.num_prefix_tokens).clamp(min=0).numpy()
-        if leading is not None and split_block == vit.depth:
-            tokens = tokens.first(leading)  # all are cached, and no more are wanted
-        belief, normalised = self._classify(tokens, outputs)
-        if plan.options():
-            first = vit.num_prefix_tokens
-            belief.reduced = trace_of(
-                tokens.source, before.source, aggregation, extraction, first, depths
-            )
-        if "tokens" in outputs:
-            belief.tokens = normalised
-        if not outputs.isdisjoint(DECODER_OUTPUTS):
-            assert self.decoder is not None  # _check_outputs
-            assert tokens.source is not None  # the extractor and the cache know it
-            first = vit.num_prefix_tokens
-            if first > 1:  # a decoder knows one prefix token, the class token
-                normalised = torch.cat([normalised[:, :1], normalised[:, first:]], 1)
-            for name, values in self.decoder.decode(normalised, tokens.source, outputs).items():
-                setattr(belief, name, values)
-        return belief, counts, kept
+            first = self.backbone.num_prefix_tokens
+            belief.reduced = aggregated.trace(first, extraction, depths)
+        return belief, aggregated
 
-    def _classify(self, tokens: TokenSet, outputs: frozenset[str]) -> tuple[Belief, Tensor]:
-        """Latent and logits of tokens after the last block; and those after the final norm."""
-        normalised, latent = self.backbone.pool(tokens.values, tokens.mask, tokens.sizes)
-        belief = Belief(latent=latent)
-        if "logits" in outputs:
-            belief.logits = self.heads["logits"].run(normalised, latent)
-        return belief, normalised
+    def _read_out(self, tokens: TokenSet, outputs: frozenset[str]) -> Belief:
+        return read_out(self.backbone, self.heads, self.decoder, tokens, outputs)
 
     def _check_outputs(self, outputs: Collection[str]) -> frozenset[str]:
         chosen = frozenset([outputs] if isinstance(outputs, str) else outputs)
