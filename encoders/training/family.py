@@ -111,9 +111,13 @@ class FamilyTraining:
         """A new encoder with random weights.
 
         Raises:
-            ValueError: Sizes that the family does not have, or that do not fit together.
+            ValueError: Sizes that the family does not have, or that do not fit together; or the
+                family says of no new encoder what it would be.
         """
-        raise NotImplementedError
+        raise ValueError(
+            f"{blueprint.name!r}: {cls.__name__} has no build(), so there are no new encoders of "
+            "this family; start from one with --encoder"
+        )
 
     def believe(
         self,

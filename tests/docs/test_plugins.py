@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
-from tiny import CLASS_NAMES, MemoryScenes
+from tiny import CLASS_NAMES, MemoryScenes, raises_naming
 
 import ave_env  # noqa: F401 (registers the environments)
 from ave_env.testing import check_sensor, check_task
@@ -19,7 +19,7 @@ from encoders.analysis.saliency import ClassSaliency
 from encoders.storage import load_encoder
 from encoders.testing import check_encoder
 from encoders.training.config import EncoderShape, TrainingConfig
-from encoders.training.family import Blueprint
+from encoders.training.family import Blueprint, FamilyTraining
 from encoders.training.trainer import EncoderTrainer
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,14 @@ def test_the_encoder_is_trained_by_the_loop_of_all_and_seen_through_by_a_teacher
     maps = ClassSaliency(encoder)(images, torch.tensor([0, 1]))
     assert maps.shape == (2, *encoder.grid)
     assert (maps.flatten(1).amax(1) > 0).all()
+
+
+def test_a_family_without_new_encoders_says_what_to_start_from():
+    class Found(FamilyTraining):
+        pass
+
+    with raises_naming(ValueError, ["'mine'", "Found", "--encoder"]):
+        Found.build(Blueprint(EncoderShape(), {}, "mine", (32, 64), CLASS_NAMES))
 
 
 @pytest.mark.parametrize("sensor", SENSORS.values())
