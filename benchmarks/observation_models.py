@@ -5,11 +5,11 @@ Usage: python benchmarks/observation_models.py --minutes 2 --seeds 0 1 2 --outpu
            --image-size 32 32 --patch-size 4 --glimpse-size 2 --num-glimpses 6
        python benchmarks/observation_models.py --smoke
 
-Every model has as many parameters as tore-nano (10 % more or less, or it is refused) and learns
-from scratch for the same processor time on one thread: seconds per step are measured first, all
-models taking turns at each step, and from them the number of steps. Agents then explore the test
-scenes through each encoder; one of them learns to. Reading or making scenes is no training time;
-where it takes long, `--train-scenes 8192` keeps some in memory.
+Every model has as many parameters as tore-nano, or a third of it with `--scale pico` (10 % more or
+less, or it is refused), and learns from scratch for the same processor time on one thread: seconds
+per step are measured first, all models taking turns at each step, and from them the number of
+steps. Agents then explore the test scenes through each encoder; one of them learns to. Reading or
+making scenes is no training time; where it takes long, `--train-scenes 8192` keeps some in memory.
 
 Each training, each agent and each spectrum is a file in OUTPUT and is not computed again; so two
 processors can share the work: begin with `--parts speed`, then run the command twice at once with
@@ -36,7 +36,7 @@ from observation import tables
 from observation.cost import measure_cost
 from observation.exploring import explore_missing
 from observation.picture import draw
-from observation.settings import MODELS, Settings, compare_counts
+from observation.settings import MODELS, SCALES, Settings, compare_counts
 from observation.spectra import measure_spectrum
 from observation.training import FewScenes, measure_speed, train
 
@@ -53,6 +53,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--glimpse-size", type=int, default=2, help="in patches")
     parser.add_argument("--num-glimpses", type=int, default=8)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument(
+        "--scale", choices=SCALES, default="nano", help="parameters: tore-nano's, or a third of it"
+    )
     parser.add_argument("--sizes", type=json.loads, default={}, help="JSON: sizes by model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=2.0, help="of training an encoder")
@@ -88,7 +91,7 @@ def parse() -> argparse.Namespace:
 def settings_of(options: argparse.Namespace) -> Settings:
     names = ("env", "data_root", "patch_size", "glimpse_size", "num_glimpses", "minutes")
     names += ("batch_size", "precision", "learner", "agent_steps", "agent_rows", "scenes")
-    names += ("sizes", "measured_steps", "train_scenes")
+    names += ("scale", "sizes", "measured_steps", "train_scenes")
     values = {name: getattr(options, name) for name in names}
     if unknown := sorted(set(options.sizes) - set(MODELS)):
         sys.exit(f"--sizes names {', '.join(unknown)}; expected some of {', '.join(MODELS)}")

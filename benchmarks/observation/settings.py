@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ave_env.registration import configure
 from encoders.registry import training_of
 from encoders.support.files import write_json
 from encoders.training.config import EncoderShape, TrainingConfig
 from encoders.training.family import Blueprint
+
+Sizes = Mapping[str, Any]
+Scale = Literal["nano", "pico"]
+SCALES: tuple[Scale, ...] = typing.get_args(Scale)
 
 REFERENCE = "tore"
 TOLERANCE = 0.1
@@ -27,26 +32,64 @@ class Model:
     Attributes:
         family: Its family.
         attention: Of the family "tore": softmax or angular.
-        sizes: Of the other families, for as many parameters as tore-nano has.
-        small: The same for scenes of less than 64 pixels.
+        nano: Sizes with as many parameters as tore-nano has.
+        nano_small: What differs in scenes of less than 64 pixels.
+        pico: Sizes with a third of that.
+        pico_small: What differs in scenes of less than 64 pixels.
     """
 
     family: str
     attention: Any = "softmax"
-    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    small: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    nano: Sizes = dataclasses.field(default_factory=dict)
+    nano_small: Sizes = dataclasses.field(default_factory=dict)
+    pico: Sizes = dataclasses.field(default_factory=dict)
+    pico_small: Sizes = dataclasses.field(default_factory=dict)
 
+    def sizes(self, scale: Scale, small: bool) -> dict[str, Any]:
+        """Of one scale, in scenes that are small or not."""
+        if scale == "nano":
+            return {**self.nano, **(self.nano_small if small else {})}
+        return {**self.pico, **(self.pico_small if small else {})}
+
+
+_SHAPE_FIELDS = frozenset(field.name for field in dataclasses.fields(EncoderShape))
+_PICO_DECODER = {"decoder_width": 32}
+_PICO_TORE = {**_PICO_DECODER, "width": 64}
 
 MODELS = {
-    "tore": Model("tore"),
-    "tore-angular": Model("tore", "angular"),
-    "convmixer": Model("convmixer", sizes={"width": 312}, small={"width": 336}),
-    "alternet": Model("alternet", small={"stem_stride": 2}),
-    "riformer": Model("riformer", small={"layers": (1, 2, 1), "widths": (64, 128, 256)}),
+    "tore": Model("tore", pico=_PICO_TORE),
+    "tore-angular": Model("tore", "angular", pico=_PICO_TORE),
+    "convmixer": Model(
+        "convmixer",
+        nano={"width": 312},
+        nano_small={"width": 336},
+        pico={**_PICO_DECODER, "width": 160, "depth": 8},
+        pico_small={"depth": 10},
+    ),
+    "alternet": Model(
+        "alternet",
+        nano_small={"stem_stride": 2},
+        pico={**_PICO_DECODER, "widths": (24, 48, 80), "num_heads": (1, 2, 3)},
+        pico_small={"widths": (20, 40, 80), "stem_stride": 2},
+    ),
+    "riformer": Model(
+        "riformer",
+        nano_small={"layers": (1, 2, 1), "widths": (64, 128, 256)},
+        pico={**_PICO_DECODER, "layers": (1, 1, 3, 1), "widths": (16, 32, 64, 128)},
+        pico_small={"layers": (1, 2, 1), "widths": (32, 64, 128)},
+    ),
     "sparseformer": Model(
         "sparseformer",
-        sizes={"cortex_width": 128},
-        small={"cortex_width": 128, "cortex_depth": 2},
+        nano={"cortex_width": 128},
+        nano_small={"cortex_depth": 2},
+        pico={
+            **_PICO_DECODER,
+            "width": 64,
+            "cortex_width": 64,
+            "cortex_depth": 2,
+            "latents": 16,
+            "features": 16,
+        },
     ),
 }
 
@@ -69,6 +112,7 @@ class Settings:
         agent_steps: Environment steps of that.
         agent_rows: Episodes side by side in it.
         scenes: Of the test split.
+        scale: Of the models.
         sizes: By model: sizes instead of those of `MODELS`.
         measured_steps: Training steps whose time is measured beforehand.
         train_scenes: Scenes to train on, spread evenly over the split and kept in memory; 0 = all
@@ -88,7 +132,8 @@ class Settings:
     agent_steps: int
     agent_rows: int
     scenes: int
-    sizes: Mapping[str, Mapping[str, Any]]
+    scale: Scale
+    sizes: Mapping[str, Sizes]
     measured_steps: int
     train_scenes: int
 
@@ -140,16 +185,12 @@ def build_model(name: str, settings: Settings, class_names: tuple[str, ...], see
     """A new encoder with random weights."""
     model = MODELS[name]
     small = min(settings.image_size) < _SMALL_SCENES
-    sizes = {**(model.small if small else model.sizes), **settings.sizes.get(name, {})}
+    sizes = {**model.sizes(settings.scale, small), **settings.sizes.get(name, {})}
+    shape = {"patch_size": settings.patch_size, "attention": model.attention}
+    in_shape = _SHAPE_FIELDS if model.family == "tore" else _PICO_DECODER
+    shape |= {key: sizes.pop(key) for key in list(sizes) if key in in_shape}
     return training_of(model.family).build(
-        Blueprint(
-            EncoderShape(patch_size=settings.patch_size, attention=model.attention),
-            sizes,
-            name,
-            settings.image_size,
-            class_names,
-            seed,
-        )
+        Blueprint(EncoderShape(**shape), sizes, name, settings.image_size, class_names, seed)
     )
 
 
@@ -159,7 +200,7 @@ def count_parameters(encoder: Any) -> int:
 
 
 def compare_counts(settings: Settings, class_names: tuple[str, ...]) -> dict[str, int]:
-    """Parameters of every model; prints them, and refuses models of another size than tore-nano."""
+    """Parameters of every model; prints them, and refuses models of another size than TORE's."""
     counts = {
         name: count_parameters(build_model(name, settings, class_names, 0)) for name in MODELS
     }
