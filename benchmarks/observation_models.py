@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.smoke:
         options.image_size, options.num_glimpses = (64, 128), 3
-        options.models, options.seeds = ["tore", "sparseformer"], [0]
+        options.models, options.seeds, options.scale = ["tore", "sparseformer"], [0], "pico"
         options.minutes, options.batch_size, options.measured_steps = 0.002, 8, 1
         options.agents, options.agent_steps, options.agent_rows = ["random", "ame"], 48, 8
         options.scenes, options.spectrum_scenes, options.train_scenes = 32, 8, 64

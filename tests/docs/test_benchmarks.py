@@ -15,6 +15,8 @@ import torch
 from tiny import raises_naming
 from torchmetrics.functional.classification import binary_auroc, multiclass_f1_score
 
+from observation.settings import MODELS, SCALES, Settings, compare_counts
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
@@ -266,6 +268,34 @@ def test_linear_attention_costs_what_the_encoders_say(tmp_path):
     assert angular[0] == angular[1]
     for row in rows:
         assert float(row["ms"]) > 0
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("image_size", "patch_size"), [((128, 256), 16), ((32, 32), 4)])
+def test_observation_models_have_about_as_many_parameters(scale, image_size, patch_size):
+    settings = Settings(
+        env="AVE-Synthetic-v0",
+        data_root=None,
+        image_size=image_size,
+        patch_size=patch_size,
+        glimpse_size=2,
+        num_glimpses=6,
+        minutes=1.0,
+        batch_size=64,
+        precision="auto",
+        learner="ppo",
+        agent_steps=0,
+        agent_rows=8,
+        scenes=8,
+        scale=scale,
+        sizes={},
+        measured_steps=1,
+        train_scenes=64,
+    )
+    counts = compare_counts(settings, tuple(map(str, range(10))))
+    assert counts.keys() == MODELS.keys()
+    few, many = {"nano": (1_200_000, 1_500_000), "pico": (300_000, 420_000)}[scale]
+    assert all(few < count < many for count in counts.values())
 
 
 def test_observation_models_are_trained_once_and_compared(tmp_path):
