@@ -32,6 +32,7 @@ from typing import Any
 import torch
 
 from encoders.support.files import write_json
+from encoders.training.config import TrainingConfig
 from observation import tables
 from observation.cost import measure_cost
 from observation.exploring import explore_missing
@@ -60,6 +61,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=2.0, help="of training an encoder")
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument(
+        "--curriculum",
+        type=float,
+        default=TrainingConfig.curriculum,
+        help="share of the steps with many glimpses, at the beginning",
+    )
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--agents", nargs="+", default=list(AGENTS), help="that learn nothing")
     parser.add_argument("--learner", choices=("ppo", "guided"), default="ppo")
@@ -90,7 +97,15 @@ def parse() -> argparse.Namespace:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     names = ("env", "data_root", "patch_size", "glimpse_size", "num_glimpses", "minutes")
-    names += ("batch_size", "precision", "learner", "agent_steps", "agent_rows", "scenes")
+    names += (
+        "batch_size",
+        "precision",
+        "learner",
+        "agent_steps",
+        "agent_rows",
+        "scenes",
+        "curriculum",
+    )
     names += ("scale", "sizes", "measured_steps", "train_scenes")
     values = {name: getattr(options, name) for name in names}
     if unknown := sorted(set(options.sizes) - set(MODELS)):

@@ -107,6 +107,7 @@ class Settings:
         num_glimpses: T.
         minutes: Processor time of the training of an encoder.
         batch_size: Scenes in a step of it.
+        curriculum: Share of its steps with many glimpses, which get the classifier off its plateau.
         precision: Of its matrix products.
         learner: Who learns to look through each encoder.
         agent_steps: Environment steps of that.
@@ -127,6 +128,7 @@ class Settings:
     num_glimpses: int
     minutes: float
     batch_size: int
+    curriculum: float
     precision: Any
     learner: str
     agent_steps: int
@@ -158,6 +160,7 @@ class Settings:
             batch_size=self.batch_size,
             glimpse_size=self.glimpse_size,
             max_glimpses=min(TrainingConfig.max_glimpses, fields),
+            curriculum=self.curriculum,
             precision=self.precision,
             seed=seed,
             num_workers=0,

@@ -282,6 +282,7 @@ def test_observation_models_have_about_as_many_parameters(scale, image_size, pat
         num_glimpses=6,
         minutes=1.0,
         batch_size=64,
+        curriculum=0.125,
         precision="auto",
         learner="ppo",
         agent_steps=0,
