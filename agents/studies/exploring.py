@@ -73,6 +73,17 @@ class Explorer:
         self._agent = make_agent(agent, self._env, seed=options.seed)
         self._scenes, self._title, self._progress = scenes, f"{agent} explores", options.progress
 
+    def uses_chance(self) -> bool:
+        """Whether the agent draws random numbers: tried at a first glimpse, and forgotten again."""
+        generator = self._agent.random.bit_generator
+        before = generator.state
+        glimpses = explore(self._agent, self._env, self._scenes.indices[: self._env.num_envs])
+        for _ in range(2):  # what is known before any glimpse, and after the first
+            next(glimpses)
+        drew = bool(generator.state != before)
+        generator.state = before
+        return drew
+
     def patch_ids(self) -> np.ndarray:
         """Patch ids of every glimpse, int64 `[N, T, n]`; -1 where seen before."""
         rows_at_once, found = self._env.num_envs, []

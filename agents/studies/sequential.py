@@ -122,8 +122,8 @@ class Sequential(Study[SequentialOptions]):
         if not options.orders:
             why = "nothing is divided into parts, the agent alone looks"
             yield Idle("transposed", why, "choose orders of parts (--orders fixed)")
-        drawn = "shuffled" in options.orders or options.agent is not None
-        if not drawn and self.readout.name != "sampled":
+        drawn = "shuffled" in options.orders or self.readout.name == "sampled"
+        if not drawn and (self.explorer is None or not self.explorer.uses_chance()):
             yield nothing_random("--orders shuffled draws the order of parts")
 
     @property

@@ -19,6 +19,8 @@ from studies import (  # noqa: F401
     study,
 )
 
+from ave_env.scenes.pack import pack
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -117,3 +119,29 @@ def test_nothing_is_left_where_nothing_was_finished(study, scenes, tmp_path, wor
         with pytest.raises(SystemExit, match=f"error: {broken}: damaged or truncated"):
             study(name, *arguments)
         assert not list((tmp_path / "runs").glob("*")), name
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten"])
+def test_a_packed_file_that_breaks_between_two_points(damage, study, scenes, tmp_path):  # noqa: F811
+    packed = tmp_path / "scenes.h5"
+    pack(scenes, packed, progress=False)
+    study_of = ("grid", "--parts", 2, 4, "--split-blocks", 0, 2, "--readouts", "own")
+    folder = study(*study_of, data_root=packed)
+    whole = contents(folder)
+    shorten_table(folder, "grid", 2)
+    before, file = contents(folder), packed.read_bytes()
+    if damage == "truncated":
+        packed.write_bytes(file[: len(file) // 2])
+    else:
+        image = (scenes / "test" / "meadow" / "0005.jpg").read_bytes()
+        middle = file.index(image) + len(image) // 2
+        packed.write_bytes(file[:middle] + bytes(50) + file[middle + 50 :])
+    ended = ave_study(tmp_path / "elsewhere", "grid", "--resume", folder, "--no-progress")
+    assert ended.returncode == 1
+    said = ended.stderr.strip().splitlines()[-1]
+    assert said.startswith(f"python -m agents.studies: error: {packed}"), said
+    assert "Traceback" not in ended.stderr
+    assert contents(folder) == before
+    packed.write_bytes(file)
+    study("grid", "--resume", folder)
+    assert contents(folder) == whole

@@ -150,3 +150,17 @@ def test_what_cannot_be_done_is_a_sentence(name, what, study, tmp_path, capsys):
     assert message.count("\n") <= 1, message
     assert re.search(CANNOT[what], message), message
     assert not list((tmp_path / "runs").glob("*")), "nothing half-written"
+
+
+def test_a_seed_beside_an_agent_that_draws_nothing_is_refused(study):  # noqa: F811
+    looking = ("sequential", "--orders", "fixed", "--parts", 4, "--split-blocks", 2)
+    with pytest.raises(SystemExit, match="--seed 3 does nothing: nothing here is random"):
+        study(*looking, "--agent", "raster", "--seed", 3)
+    one, other = (
+        read_table(study(*looking, "--agent", "random", "--seed", seed), "sequential")
+        for seed in (3, 4)
+    )
+    assert [row for row in one if row["order"] == "fixed"] == [
+        row for row in other if row["order"] == "fixed"
+    ]
+    assert one != other
