@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from encoders.support.files import replacing
-from observation.settings import MODELS
+from observation.settings import MODELS, REFERENCE
 
 MODEL_COLUMNS = (
     *("model", "seed", "agent", "glimpses", "scenes", "accuracy", "ci_lo", "ci_hi"),
@@ -41,6 +41,7 @@ class Curve:
     Attributes:
         model: The model.
         agent: The agent.
+        seeds: Of the trainings, ascending.
         accuracy: In per cent, float64 `[S, T+1]`.
         gflops: Billions of multiply-accumulates so far, encoder and policy, float64 `[T+1]`.
         outputs: What the agent has the encoder compute.
@@ -48,6 +49,7 @@ class Curve:
 
     model: str
     agent: str
+    seeds: tuple[int, ...]
     accuracy: np.ndarray
     gflops: np.ndarray
     outputs: str
@@ -60,11 +62,21 @@ class Curve:
     @property
     def margin(self) -> np.ndarray:
         """Half of the 95 % interval of the mean over seeds (Student's t), `[T+1]`; 0 of one."""
-        count = len(self.accuracy)
-        if count < 2:
-            return np.zeros(self.accuracy.shape[1])
-        quantile = _QUANTILES[count - 2] if count - 2 < len(_QUANTILES) else 1.96
-        return quantile * self.accuracy.std(0, ddof=1) / math.sqrt(count)
+        return _margin(self.accuracy)
+
+    def minus(self, other: Curve) -> tuple[np.ndarray, np.ndarray]:
+        """Mean difference to another curve of the same seeds, and half of its interval, `[T+1]`."""
+        differences = self.accuracy - other.accuracy
+        return differences.mean(0), _margin(differences)
+
+
+def _margin(values: np.ndarray) -> np.ndarray:
+    """Half of the 95 % interval of the mean of `[S, T+1]` over seeds."""
+    count = len(values)
+    if count < 2:
+        return np.zeros(values.shape[1])
+    quantile = _QUANTILES[count - 2] if count - 2 < len(_QUANTILES) else 1.96
+    return quantile * values.std(0, ddof=1) / math.sqrt(count)
 
 
 def read_points(folder: Path) -> list[dict[str, Any]]:
@@ -90,10 +102,12 @@ def curves_of(points: Sequence[Mapping[str, Any]]) -> list[Curve]:
     found = []
     for key in dict.fromkeys((point["model"], point["agent"]) for point in points):
         own = [point for point in points if (point["model"], point["agent"]) == key]
+        own.sort(key=lambda point: point["seed"])
+        seeds = tuple(point["seed"] for point in own)
         spent = [np.add(point["gflops"], point["gflops_policy"]) for point in own]
         accuracy = np.array([point["accuracy"] for point in own])
         outputs = " ".join(own[0]["outputs"])
-        found.append(Curve(*key, accuracy, np.mean(spent, axis=0), outputs))
+        found.append(Curve(*key, seeds, accuracy, np.mean(spent, axis=0), outputs))
     return found
 
 
@@ -116,18 +130,34 @@ def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path:
 
 
 def in_words(curves: Sequence[Curve], costs: Sequence[Mapping[str, Any]]) -> str:
-    """A line for every model and agent: accuracy halfway and at the end, and what it costs."""
+    """A line for every model and agent: accuracy halfway and at the end, and what it costs.
+
+    The difference to the reference with the same agent is one of pairs of seeds, and left out where
+    the two were not trained with the same.
+    """
+    last = curves[0].accuracy.shape[1] - 1
+    reference = {curve.agent: curve for curve in curves if curve.model == REFERENCE}
     lines = [
-        f"{'model':<14}{'agent':<14}{'seeds':>6}{'halfway':>16}{'at the end':>16}{'GFLOPs':>9}"
+        f"{'model':<14}{'agent':<14}{'seeds':>6}{f'after {last // 2}':>16}{f'after {last}':>16}"
+        f"{f'minus {REFERENCE}':>16}{'GFLOPs':>9}{'ms':>8}"
     ]
-    lines[0] += f"{'ms':>8}"
     for curve in curves:
-        last = curve.accuracy.shape[1] - 1
-        cells = [f"{curve.mean[step]:.1f} ±{curve.margin[step]:.1f}" for step in (last // 2, last)]
+        alone = len(curve.seeds) == 1
+        cells = [
+            f"{curve.mean[step]:.1f}" + ("" if alone else f" ±{curve.margin[step]:.1f}")
+            for step in (last // 2, last)
+        ]
+        other = reference.get(curve.agent)
+        if other is None or other is curve or other.seeds != curve.seeds:
+            cells.append("")
+        else:
+            mean, margin = (values[last] for values in curve.minus(other))
+            cells.append(f"{mean:+.1f}" + ("" if alone else f" ±{margin:.1f}"))
         taken = milliseconds(costs, curve)
         lines.append(
-            f"{curve.model:<14}{curve.agent:<14}{len(curve.accuracy):>6}{cells[0]:>16}"
-            f"{cells[1]:>16}{curve.gflops[-1]:>9.3f}" + (f"{taken:>8.2f}" if taken else "")
+            f"{curve.model:<14}{curve.agent:<14}{len(curve.seeds):>6}"
+            f"{''.join(f'{cell:>16}' for cell in cells)}{curve.gflops[-1]:>9.3f}"
+            + (f"{taken:>8.2f}" if taken else "")
         )
     return "\n".join(lines)
 
