@@ -12,9 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_encoder
+from PIL import Image
+from scene_trees import make_tree
 from tiny import raises_naming
 from torchmetrics.functional.classification import binary_auroc, multiclass_f1_score
 
+from encoders import build_encoder
+from encoders.storage import save_encoder
 from observation.settings import MODELS, SCALES, Settings, compare_counts
 
 ROOT = Path(__file__).parents[2]
@@ -295,7 +300,7 @@ def test_observation_models_have_about_as_many_parameters(scale, image_size, pat
     )
     counts = compare_counts(settings, tuple(map(str, range(10))))
     assert counts.keys() == MODELS.keys()
-    few, many = {"nano": (1_200_000, 1_500_000), "pico": (300_000, 420_000)}[scale]
+    few, many = {"nano": (1_200_000, 1_600_000), "pico": (300_000, 420_000)}[scale]
     assert all(few < count < many for count in counts.values())
 
 
@@ -332,3 +337,44 @@ def test_observation_models_are_trained_once_and_compared(tmp_path):
     refused = attempt("benchmarks/observation_models.py", *options)
     assert refused.returncode
     assert "learner='ppo'" in refused.stderr
+
+
+def test_neighbours_among_pixels_and_features_vote_as_in_plain_numpy(tmp_path):
+    images = {f"{split}/{name}": 12 for split in ("train", "val", "test") for name in "abc"}
+    root = make_tree(tmp_path / "data", images, ".png")
+    encoder = tiny_encoder(image_size=(24, 32))
+    folder = save_encoder(encoder, tmp_path / "encoder")
+    said = run("benchmarks/knn_features.py", "--encoders", folder, "--data-root", root)
+
+    def read(split):
+        paths = sorted((root / split).rglob("*.png"))
+        pixels = np.stack([np.asarray(Image.open(path)) for path in paths]) / 255
+        return pixels, np.array(["abc".index(path.parent.name) for path in paths])
+
+    def share(train, test):
+        own, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (train, test))
+        right = 0
+        for similarities, label in zip(other @ own.T, test_labels, strict=True):
+            nearest = np.argsort(-similarities)[:20]
+            votes = np.bincount(train_labels[nearest], np.exp(similarities[nearest] / 0.07), 3)
+            right += votes.argmax() == label
+        return right / len(test)
+
+    def latents(module, pixels):
+        scenes = torch.from_numpy(pixels).float().permute(0, 3, 1, 2)
+        mean, std = (
+            torch.tensor(each)[:, None, None] for each in (module.config.mean, module.config.std)
+        )
+        with torch.no_grad():
+            return module.forward_full((scenes - mean) / std, ("latent",)).latent.numpy()
+
+    (train, train_labels), (test, test_labels) = read("train"), read("test")
+    expected = [share(*(each.reshape(len(each), -1) for each in (train, test)))]
+    centred = (each - train.mean((0, 1, 2)) for each in (train, test))
+    expected.append(share(*(each.reshape(len(each), -1) for each in centred)))
+    modules = (build_encoder(encoder.config, 0).eval(), encoder.eval())
+    expected += [share(*(latents(each, pixels) for pixels in (train, test))) for each in modules]
+    rows = [line for line in said.splitlines() if " to " in line]
+    found = [float(re.search(r"([\d.]+) \(", row)[1]) for row in rows]
+    assert found == pytest.approx([100 * each for each in expected], abs=0.05)
+    assert ["untrained" in row for row in rows] == [False, False, True, False]
