@@ -2,7 +2,8 @@
 """Draws where an encoder's class token looks in its last block, head by head.
 
 Usage: python docs/draw_attention.py [--encoder NAME_OR_FOLDER] [--env ID] [--data-root DATA]
-           [--scenes 0 6 11] [--images PHOTO ...] [--mass 0.6] [--output FILE]
+           [--scenes 0 6 11] [--images PHOTO ...] [--image-size 128 256] [--mass 0.6]
+           [--output FILE]
 
 The encoder is a name, a run folder or a file of weights; the scenes are those of an environment or,
 with --images, pictures of one's own, which are scaled to the encoder's size.
@@ -34,11 +35,19 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="(default: %(default)s)")
     parser.add_argument("--scenes", nargs="+", type=int, default=[0, 1, 2], help="their numbers")
     parser.add_argument("--images", nargs="+", type=Path, help="pictures instead of scenes")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        help="height and width in pixels; position tables are scaled (default: the encoder's own)",
+    )
     parser.add_argument("--mass", type=float, default=MASS, help="share to outline")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     try:
         encoder = create_encoder(options.encoder, device="cpu")
+        if options.image_size is not None:
+            encoder = encoder.resized(tuple(options.image_size))
         size = encoder.config.image_size
         images, names = photos(options.images, size) if options.images else scenes(options, size)
         maps = attention_maps(encoder, torch.from_numpy(images))
