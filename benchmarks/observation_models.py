@@ -13,9 +13,10 @@ making scenes is no training time; where it takes long, `--train-scenes 8192` ke
 
 Each training, each agent and each spectrum is a file in OUTPUT and is not computed again; so two
 processors can share the work: begin with `--parts speed`, then run the command twice at once with
-other `--models` or `--seeds` and the same OUTPUT, and `--parts cost picture` at the end.
-`models.csv`, `cost.csv`, `spectrum.csv` and `models.png` are made of all that is there. A point is
-computed again as it was with the `speed.json` that it was computed with (`--speed`).
+other `--models` or `--seeds` and the same OUTPUT, and `--parts cost picture` at the end. The tables
+`models.csv`, `cost.csv` and `spectrum.csv` and the pictures `models.png` and `spectrum.png` are
+made of all that is there. A point is computed again as it was with the `speed.json` that it was
+computed with (`--speed`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from observation.exploring import explore_missing
 from observation.picture import draw
 from observation.settings import MODELS, SCALES, Settings, compare_counts
 from observation.spectra import measure_spectrum
+from observation.spectra_picture import draw_spectra
 from observation.training import FewScenes, measure_speed, train
 
 AGENTS = ("random", "checkerboard", "ame", "regions")
@@ -195,6 +197,8 @@ def show(settings: Settings, output: Path) -> None:
     print(tables.in_words(curves, costs))
     title = f"{settings.env}, {points[0]['scenes']:,} test scenes, {settings.minutes:g} minutes"
     draw(curves, costs, output / "models.png", f"{title} of training on one thread")
+    if spectra:
+        draw_spectra(spectra, output / "spectrum.png", f"{settings.env}, whole scenes")
     print(f"{len(points)} points: {output / 'models.csv'}, {output / 'models.png'}")
 
 

@@ -16,7 +16,7 @@ from observation.tables import Curve, milliseconds
 
 _MARKERS = {"random": "o", "checkerboard": "s", "ame": "^", "regions": "P", "ppo": "D"}
 _OTHER_MARKERS = "vX*<>"
-_COLOURS = dict(zip(MODELS, plt.get_cmap("tab10").colors, strict=False))
+COLOURS = dict(zip(MODELS, plt.get_cmap("tab10").colors, strict=False))
 
 
 def draw(
@@ -50,7 +50,7 @@ def draw(
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.xaxis.set_minor_formatter(lambda value, _: _few_ticks(value))
     models = [name for name in MODELS if any(curve.model == name for curve in curves)]
-    handles = [Line2D([], [], color=_COLOURS[name], linewidth=4, label=name) for name in models]
+    handles = [Line2D([], [], color=COLOURS[name], linewidth=4, label=name) for name in models]
     handles += [
         Line2D([], [], color="0.3", marker=markers[agent], linestyle="", label=agent)
         for agent in agents
@@ -88,7 +88,7 @@ def _draw_point(axis: Any, curve: Curve, across: float, markers: Mapping[str, st
         across,
         mean,
         [[mean - low[-1]], [high[-1] - mean]],
-        color=_COLOURS[curve.model],
+        color=COLOURS[curve.model],
         marker=markers[curve.agent],
         markersize=7,
         markeredgecolor="white",
@@ -99,7 +99,7 @@ def _draw_point(axis: Any, curve: Curve, across: float, markers: Mapping[str, st
 
 def _draw_curve(axis: Any, curve: Curve) -> None:
     steps = np.arange(curve.accuracy.shape[1])
-    colour = _COLOURS[curve.model]
+    colour = COLOURS[curve.model]
     axis.plot(steps, curve.mean, color=colour, marker=".", linewidth=1.4)
     axis.fill_between(steps, *_ends(curve), color=colour, alpha=0.12, linewidth=0)
 

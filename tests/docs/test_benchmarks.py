@@ -328,7 +328,8 @@ def test_observation_models_are_trained_once_and_compared(tmp_path):
         spectrum = list(csv.DictReader(file))
     assert {row["model"] for row in spectrum} == {"tore"}
     assert len({row["layer"] for row in spectrum}) == 7  # six blocks, and before the first
-    assert (tmp_path / "models.png").read_bytes()[:4] == b"\x89PNG"
+    for picture in ("models.png", "spectrum.png"):
+        assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
 
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     run("benchmarks/observation_models.py", "--smoke", "--output", tmp_path)
