@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def draw_spectra(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> N
         heights = [few[0]["height"] for few in by_layer]
         begins = [n for n in range(1, len(heights)) if heights[n] != heights[n - 1]]
         values = {
-            left: [_mean(_at_highest(few), "log_amplitude") for few in by_layer],
+            left: [_highest(few) for few in by_layer],
             right: [_mean(few, "variance") for few in by_layer],
         }
         for axis, each in values.items():
@@ -53,9 +54,12 @@ def draw_spectra(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> N
     plt.close(figure)
 
 
-def _at_highest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _highest(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Log amplitude at the highest frequency; NaN of maps that hold none but zero."""
     highest = max(row["frequency"] for row in rows)
-    return [row for row in rows if row["frequency"] == highest]
+    if not highest:
+        return math.nan
+    return _mean([row for row in rows if row["frequency"] == highest], "log_amplitude")
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
