@@ -22,6 +22,7 @@ computed with (`--speed`).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import sys
@@ -98,21 +99,10 @@ def parse() -> argparse.Namespace:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    names = ("env", "data_root", "patch_size", "glimpse_size", "num_glimpses", "minutes")
-    names += (
-        "batch_size",
-        "precision",
-        "learner",
-        "agent_steps",
-        "agent_rows",
-        "scenes",
-        "curriculum",
-    )
-    names += ("scale", "sizes", "measured_steps", "train_scenes")
-    values = {name: getattr(options, name) for name in names}
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)}
     if unknown := sorted(set(options.sizes) - set(MODELS)):
         sys.exit(f"--sizes names {', '.join(unknown)}; expected some of {', '.join(MODELS)}")
-    return Settings(**values, image_size=tuple(options.image_size))
+    return Settings(**{**values, "image_size": tuple(options.image_size)})
 
 
 def main() -> None:

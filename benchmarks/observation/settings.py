@@ -53,6 +53,7 @@ class Model:
 
 
 _SHAPE_FIELDS = frozenset(field.name for field in dataclasses.fields(EncoderShape))
+_SHAPE_FIELDS_OF_ALL = frozenset(("decoder_width",))  # the rest of the shape is TORE's
 _PICO_DECODER = {"decoder_width": 32}
 _PICO_TORE = {**_PICO_DECODER, "width": 64}
 
@@ -190,7 +191,7 @@ def build_model(name: str, settings: Settings, class_names: tuple[str, ...], see
     small = min(settings.image_size) < _SMALL_SCENES
     sizes = {**model.sizes(settings.scale, small), **settings.sizes.get(name, {})}
     shape = {"patch_size": settings.patch_size, "attention": model.attention}
-    in_shape = _SHAPE_FIELDS if model.family == "tore" else _PICO_DECODER
+    in_shape = _SHAPE_FIELDS if model.family == "tore" else _SHAPE_FIELDS_OF_ALL
     shape |= {key: sizes.pop(key) for key in list(sizes) if key in in_shape}
     return training_of(model.family).build(
         Blueprint(EncoderShape(**shape), sizes, name, settings.image_size, class_names, seed)
